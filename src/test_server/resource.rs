@@ -63,11 +63,8 @@ fn bearer(request: &Request) -> Result<&str, Challenge> {
             "More than one Authorization header was sent.",
         ));
     }
-    let (scheme, token) = field
-        .to_str()
-        .unwrap_or_default()
-        .split_once(' ')
-        .unwrap_or_default();
+    let field = field.to_str().unwrap_or_default();
+    let (scheme, token) = field.split_once(' ').unwrap_or((field, ""));
     if !scheme.eq_ignore_ascii_case("Bearer") {
         return Err(Challenge::NoCredentials);
     }
