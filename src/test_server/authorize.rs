@@ -333,7 +333,8 @@ pub(super) fn sign_in(state: &State, request: &Request) -> Response {
 
 fn answer_with_code(state: &State, wanted: AuthorizationRequest, session: BrowserSession) -> Response {
     let (redirect_uri, app_state) = (wanted.redirect_uri.clone(), wanted.state.clone());
-    let code = state.grants().issue_code(wanted, session, state.now());
+    let now = state.now();
+    let code = state.grants().issue_code(wanted, session, now);
     match code {
         Ok(code) => redirect(&with_query(
             &redirect_uri,

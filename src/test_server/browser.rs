@@ -181,7 +181,12 @@ impl TestBrowser {
 }
 
 fn parse(url: &str) -> Result<Url, Error> {
-    Url::parse(url).map_err(|_| Error::NotAUrl(url.to_owned()))
+    Url::parse(url).map_err(|_| not_a_url(url))
+}
+
+/// Names a text without its query and fragment, where codes and tokens are.
+fn not_a_url(text: &str) -> Error {
+    Error::NotAUrl(text.split(['?', '#']).next().unwrap_or_default().to_owned())
 }
 
 /// Where opening a page ended.
@@ -251,7 +256,7 @@ impl Tab {
         let (action, hidden) = page
             .form()
             .ok_or_else(|| Error::UnexpectedAnswer("a page without a form".to_owned()))?;
-        let target = page.url.join(&action).map_err(|_| Error::NotAUrl(action))?;
+        let target = page.url.join(&action).map_err(|_| not_a_url(&action))?;
         let form = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(hidden)
             .extend_pairs(typed)
@@ -273,10 +278,7 @@ impl Tab {
                 }
                 return Ok(End::Page(page));
             };
-            let target = page
-                .url
-                .join(&location)
-                .map_err(|_| Error::NotAUrl(location.clone()))?;
+            let target = page.url.join(&location).map_err(|_| not_a_url(&location))?;
             if target.origin() != page.url.origin() {
                 return Ok(End::Redirect(location));
             }
@@ -290,7 +292,10 @@ impl Tab {
     }
 
     async fn fetch(&self, url: &Url, form: Option<String>) -> Result<Page, Error> {
-        let refused = || Error::NotLoopback(url.origin().ascii_serialization());
+        let refused = || match url.host_str() {
+            Some(host) => Error::NotLoopback(format!("{}://{host}", url.scheme())),
+            None => Error::NotLoopback(format!("{}:", url.scheme())),
+        };
         let address = match url.host() {
             Some(Host::Ipv4(ip)) if ip.is_loopback() => std::net::IpAddr::V4(ip),
             Some(Host::Ipv6(ip)) if ip.is_loopback() => std::net::IpAddr::V6(ip),

@@ -46,6 +46,12 @@ pub(super) fn sign_in(
     complaint: Option<&str>,
 ) -> Response {
     let username = escape(typed.or(request.login_hint.as_deref()).unwrap_or_default());
+    // The cursor waits in the field that is still empty.
+    let (focus_name, focus_password) = if username.is_empty() {
+        (" autofocus", "")
+    } else {
+        ("", " autofocus")
+    };
     let complaint = complaint.map(alert).unwrap_or_default();
     let known: String = users
         .iter()
@@ -61,9 +67,9 @@ pub(super) fn sign_in(
          <input type=\"hidden\" name=\"page\" value=\"{page}\">\
          <label for=\"username\">User name</label>\
          <input id=\"username\" name=\"username\" value=\"{username}\" autocomplete=\"username\" \
-         autocapitalize=\"none\" spellcheck=\"false\" autofocus>\
+         autocapitalize=\"none\" spellcheck=\"false\"{focus_name}>\
          <label for=\"password\">Password</label>\
-         <input id=\"password\" name=\"password\" type=\"password\" autocomplete=\"current-password\">\
+         <input id=\"password\" name=\"password\" type=\"password\" autocomplete=\"current-password\"{focus_password}>\
          <div class=\"actions\">\
          <button class=\"main\" name=\"action\" value=\"sign-in\">Sign in</button>\
          <button name=\"action\" value=\"cancel\" formnovalidate>Cancel</button></div></form>\

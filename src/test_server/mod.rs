@@ -134,8 +134,8 @@ impl TestServer {
         &self.running.state.users
     }
 
-    /// Every request seen so far, in order of arrival, those of [`TestBrowser`] included. The last hundred
-    /// thousand are kept.
+    /// Every request read whole so far, in order of arrival, those of [`TestBrowser`] included. The last
+    /// fifty thousand are kept.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.running.state.recorder.requests()
     }

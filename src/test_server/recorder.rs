@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 /// The oldest requests are forgotten beyond this many.
-const KEPT: usize = 100_000;
+const KEPT: usize = 50_000;
 
 /// Parameters that `Debug` may show: everything else can be, or can lead to, a secret.
 const SHOWN_PARAMETERS: [&str; 19] = [

@@ -84,6 +84,7 @@ impl Answer {
             "{}",
             self.text
         );
+        assert!(is_description(&self.member("error_description")), "{}", self.text);
         assert_eq!(self.header("cache-control"), "no-store");
         assert_eq!(self.header("content-type"), "application/json");
     }
@@ -237,6 +238,12 @@ impl App {
             text,
         }
     }
+}
+
+/// The characters RFC 6749 §5.2 allows in an `error_description`.
+fn is_description(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5B | 0x5D..=0x7E))
 }
 
 /// The parameters of a redirect.

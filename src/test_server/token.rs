@@ -134,7 +134,7 @@ fn redeem_code(state: &State, form: &Params) -> Result<Value, Refusal> {
     if !is_verifier(verifier) {
         return Err(Refusal::new(
             "invalid_request",
-            "code_verifier is not well-formed (RFC 7636 §4.1).",
+            "code_verifier is not well-formed.",
         ));
     }
     let challenge = BASE64URL.encode(Sha256::digest(verifier));

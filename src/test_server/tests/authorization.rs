@@ -12,6 +12,7 @@ async fn assert_redirected(app: &App, changes: &[(&str, Option<&str>)], error: &
     let sent = query(location);
     assert_eq!(sent["error"], error, "{changes:?}");
     assert_eq!(sent["iss"], app.server.issuer());
+    assert!(super::is_description(&sent["error_description"]));
     assert!(!sent.contains_key("code"));
     if !changes.iter().any(|(name, _)| *name == "state") {
         assert_eq!(sent["state"], "a state");

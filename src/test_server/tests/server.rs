@@ -176,6 +176,16 @@ async fn what_is_printed_has_no_secret_in_it() {
 }
 
 #[test]
+fn handles_and_browsers_go_between_threads() {
+    fn is_send_and_sync<T: Send + Sync + 'static>(_: &T) {}
+    fn is_send<T: Send>(_: &T) {}
+    let app = App::start();
+    is_send_and_sync(&app.server);
+    is_send_and_sync(&app.browser);
+    is_send(&app.browser.sign_in("", &app.server.users()[0]));
+}
+
+#[test]
 fn the_last_handle_frees_the_port() {
     let server = TestServer::start().unwrap();
     let port: u16 = server.issuer().rsplit(':').next().unwrap().parse().unwrap();
