@@ -153,3 +153,36 @@ async fn the_id_token_of_another_server_is_no_hint() {
         400
     );
 }
+
+#[tokio::test]
+async fn a_user_who_stays_is_still_signed_in_and_the_page_answers_once() {
+    let app = App::start();
+    app.code(&app.url(&[])).await;
+    assert!(is_signed_in(&app).await);
+    let cookie = app
+        .server
+        .requests()
+        .last()
+        .unwrap()
+        .header("cookie")
+        .unwrap()
+        .to_owned();
+
+    let asked = app.send("GET", "/end_session", &[("cookie", &cookie)], "").await;
+    let page = asked
+        .text
+        .split_once("name=\"page\" value=\"")
+        .unwrap()
+        .1
+        .split_once('"')
+        .unwrap()
+        .0;
+    let answers = [("cancel", 200), ("sign-out", 400)];
+    for (action, status) in answers {
+        let body = format!("page={page}&action={action}");
+        let headers = [super::FORM, ("cookie", cookie.as_str())];
+        let answer = app.send("POST", "/end_session/confirm", &headers, &body).await;
+        assert_eq!(answer.status, status, "{action}");
+        assert!(is_signed_in(&app).await);
+    }
+}
