@@ -1,1 +1,4 @@
 //! Gatepass.
+
+#[cfg(feature = "test-server")]
+pub mod test_server;

@@ -1,0 +1,419 @@
+//! What the server remembers: sign-ins under way, browser sessions, codes, grants and tokens.
+//!
+//! Everything secret is kept as a SHA-256 hash only: a look-up then compares hashes, whose timing tells
+//! nothing, and nothing here can leak a token.
+
+use super::keys::{KeyFailure, random_text};
+use super::params::Scope;
+use super::registration::TestUser;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Above this many entries a map drops what has expired, so that a long soak does not eat the memory.
+const SWEEP_ABOVE: usize = 10_000;
+/// How long someone may look at the sign-in page before it is too late to answer.
+const PAGE_LIFETIME: i64 = 15 * 60 * 1000;
+
+/// What becomes of a refresh token that has been used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// A used refresh token is dead at once: presenting it again ends the whole grant (RFC 9700 §4.14.2).
+    Strict,
+    /// The refresh token used last still answers, with a fresh pair of the same chain, for this long
+    /// after its first use. Older ones, and this one later, end the whole grant.
+    Grace(Duration),
+    /// Refresh tokens are not rotated: the answer to a refresh has none.
+    Off,
+}
+
+/// How long what the server issues is good for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lifetimes {
+    pub(super) access_token: Duration,
+    pub(super) refresh_token: Duration,
+    pub(super) code: Duration,
+}
+
+/// A moment or a span, in milliseconds on the server's clock.
+type Millis = i64;
+
+pub(super) fn millis(span: Duration) -> Millis {
+    Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX / 4)
+}
+
+/// An authorization request that was found good, from `/authorize` until the user has answered.
+#[derive(Clone)]
+pub(super) struct AuthorizationRequest {
+    pub(super) redirect_uri: String,
+    pub(super) state: Option<String>,
+    pub(super) scope: Scope,
+    pub(super) nonce: Option<String>,
+    pub(super) code_challenge: String,
+    pub(super) resources: Vec<String>,
+    /// The subject an `id_token_hint` names: nobody else may sign in (OpenID Connect Core §3.1.2.2).
+    pub(super) expected_subject: Option<String>,
+    pub(super) login_hint: Option<String>,
+}
+
+/// A request to sign out that waits for the user to confirm it.
+#[derive(Clone)]
+pub(super) struct SignOutRequest {
+    pub(super) redirect_to: Option<String>,
+}
+
+/// Someone signed in with a browser.
+#[derive(Clone)]
+pub(super) struct BrowserSession {
+    pub(super) user: TestUser,
+    pub(super) signed_in_at: Millis,
+}
+
+/// What the user allowed the app, from the code on; every code and token points to one.
+#[derive(Clone)]
+pub(super) struct Grant {
+    pub(super) request: AuthorizationRequest,
+    pub(super) session: BrowserSession,
+    revoked: bool,
+    /// How often the refresh token was rotated: a token of another generation has been used.
+    generation: u64,
+    rotated_at: Millis,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct GrantId(u64);
+
+type TokenHash = [u8; 32];
+
+fn hash(token: &str) -> TokenHash {
+    Sha256::digest(token).into()
+}
+
+struct Expiring<T> {
+    value: T,
+    expires_at: Millis,
+}
+
+/// A map of secrets whose entries end by the server's clock.
+struct Secrets<T>(HashMap<TokenHash, Expiring<T>>);
+
+impl<T> Secrets<T> {
+    fn new() -> Secrets<T> {
+        Secrets(HashMap::new())
+    }
+
+    fn keep(&mut self, secret: &str, value: T, now: Millis, lifetime: Millis) {
+        if self.0.len() >= SWEEP_ABOVE && self.0.len().is_power_of_two() {
+            self.0.retain(|_, entry| entry.expires_at > now);
+        }
+        self.0.insert(
+            hash(secret),
+            Expiring {
+                value,
+                expires_at: now.saturating_add(lifetime),
+            },
+        );
+    }
+
+    fn get(&self, secret: &str, now: Millis) -> Option<&T> {
+        self.0
+            .get(&hash(secret))
+            .filter(|entry| now < entry.expires_at)
+            .map(|entry| &entry.value)
+    }
+}
+
+struct Code {
+    grant: GrantId,
+    used: bool,
+}
+
+struct AccessToken {
+    grant: GrantId,
+    scope: Scope,
+}
+
+struct RefreshToken {
+    grant: GrantId,
+    generation: u64,
+}
+
+/// Why a code or a refresh token is answered with `invalid_grant`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    Unknown,
+    Expired,
+    Reused,
+    Revoked,
+}
+
+impl Refused {
+    pub(super) fn describe(self) -> &'static str {
+        match self {
+            Refused::Unknown => "never issued here",
+            Refused::Expired => "expired",
+            Refused::Reused => "used before, so every token of this grant is revoked",
+            Refused::Revoked => "revoked",
+        }
+    }
+}
+
+/// The memory of one server. Times are passed in: nothing here reads a clock.
+pub(super) struct Grants {
+    lifetimes: Lifetimes,
+    rotation: Rotation,
+    pages: Secrets<AuthorizationRequest>,
+    sign_outs: Secrets<SignOutRequest>,
+    sessions: Secrets<BrowserSession>,
+    grants: HashMap<GrantId, Grant>,
+    codes: Secrets<Code>,
+    access_tokens: Secrets<AccessToken>,
+    refresh_tokens: Secrets<RefreshToken>,
+    next_grant: u64,
+}
+
+impl Grants {
+    pub(super) fn new(lifetimes: Lifetimes, rotation: Rotation) -> Grants {
+        Grants {
+            lifetimes,
+            rotation,
+            pages: Secrets::new(),
+            sign_outs: Secrets::new(),
+            sessions: Secrets::new(),
+            grants: HashMap::new(),
+            codes: Secrets::new(),
+            access_tokens: Secrets::new(),
+            refresh_tokens: Secrets::new(),
+            next_grant: 0,
+        }
+    }
+
+    pub(super) fn set_rotation(&mut self, rotation: Rotation) {
+        self.rotation = rotation;
+    }
+
+    pub(super) fn rotates(&self) -> bool {
+        self.rotation != Rotation::Off
+    }
+
+    /// Ends every session, code, grant and token, as an administrator can.
+    pub(super) fn revoke_everything(&mut self) {
+        self.pages = Secrets::new();
+        self.sign_outs = Secrets::new();
+        self.sessions = Secrets::new();
+        self.grants.values_mut().for_each(|grant| grant.revoked = true);
+    }
+
+    // The sign-in page.
+
+    pub(super) fn open_page(
+        &mut self,
+        request: AuthorizationRequest,
+        now: Millis,
+    ) -> Result<String, KeyFailure> {
+        let page = random_text("gpt_pa_")?;
+        self.pages.keep(&page, request, now, PAGE_LIFETIME);
+        Ok(page)
+    }
+
+    pub(super) fn page(&self, page: &str, now: Millis) -> Option<AuthorizationRequest> {
+        self.pages.get(page, now).cloned()
+    }
+
+    /// Forgets a page that has been answered, so that going back and sending it again does nothing.
+    pub(super) fn close_page(&mut self, page: &str) {
+        self.pages.0.remove(&hash(page));
+    }
+
+    // The session of a browser.
+
+    pub(super) fn open_session(&mut self, user: TestUser, now: Millis) -> Result<String, KeyFailure> {
+        let cookie = random_text("gpt_se_")?;
+        let session = BrowserSession {
+            user,
+            signed_in_at: now,
+        };
+        self.sessions.keep(&cookie, session, now, Millis::MAX);
+        Ok(cookie)
+    }
+
+    pub(super) fn session(&self, cookie: &str, now: Millis) -> Option<BrowserSession> {
+        self.sessions.get(cookie, now).cloned()
+    }
+
+    pub(super) fn close_session(&mut self, cookie: &str) {
+        self.sessions.0.remove(&hash(cookie));
+    }
+
+    pub(super) fn ask_sign_out(
+        &mut self,
+        request: SignOutRequest,
+        now: Millis,
+    ) -> Result<String, KeyFailure> {
+        let page = random_text("gpt_pa_")?;
+        self.sign_outs.keep(&page, request, now, PAGE_LIFETIME);
+        Ok(page)
+    }
+
+    pub(super) fn take_sign_out(&mut self, page: &str, now: Millis) -> Option<SignOutRequest> {
+        let asked = self.sign_outs.0.remove(&hash(page))?;
+        (now < asked.expires_at).then_some(asked.value)
+    }
+
+    // Codes.
+
+    pub(super) fn issue_code(
+        &mut self,
+        request: AuthorizationRequest,
+        session: BrowserSession,
+        now: Millis,
+    ) -> Result<String, KeyFailure> {
+        let code = random_text("gpt_co_")?;
+        let id = GrantId(self.next_grant);
+        self.next_grant += 1;
+        let grant = Grant {
+            request,
+            session,
+            revoked: false,
+            generation: 0,
+            rotated_at: now,
+        };
+        self.grants.insert(id, grant);
+        self.codes.keep(
+            &code,
+            Code {
+                grant: id,
+                used: false,
+            },
+            now,
+            millis(self.lifetimes.code),
+        );
+        Ok(code)
+    }
+
+    /// Finds the grant of a code. A code seen before ends it (RFC 6749 §4.1.2), whatever else is wrong
+    /// with this request and even when the code has expired since.
+    pub(super) fn present_code(&mut self, code: &str, now: Millis) -> Result<(GrantId, Grant), Refused> {
+        let entry = self.codes.0.get(&hash(code)).ok_or(Refused::Unknown)?;
+        let (id, used, expired) = (entry.value.grant, entry.value.used, now >= entry.expires_at);
+        if used {
+            self.revoke(id);
+            return Err(Refused::Reused);
+        }
+        if expired {
+            return Err(Refused::Expired);
+        }
+        Ok((id, self.live(id)?))
+    }
+
+    /// Spends a code. Only a request that succeeds does (OAuth 2.1 §4.1.3): someone who guesses at the
+    /// verifier must not be able to take the code away from the app it belongs to.
+    pub(super) fn spend_code(&mut self, code: &str) {
+        if let Some(entry) = self.codes.0.get_mut(&hash(code)) {
+            entry.value.used = true;
+        }
+    }
+
+    // Tokens.
+
+    pub(super) fn issue_access_token(
+        &mut self,
+        grant: GrantId,
+        scope: Scope,
+        now: Millis,
+    ) -> Result<String, KeyFailure> {
+        let token = random_text("gpt_at_")?;
+        let lifetime = millis(self.lifetimes.access_token);
+        self.access_tokens
+            .keep(&token, AccessToken { grant, scope }, now, lifetime);
+        Ok(token)
+    }
+
+    /// Issues a refresh token of the grant's present generation.
+    pub(super) fn issue_refresh_token(&mut self, id: GrantId, now: Millis) -> Result<String, KeyFailure> {
+        let token = random_text("gpt_rt_")?;
+        let generation = self.grants.get(&id).map_or(0, |grant| grant.generation);
+        let lifetime = millis(self.lifetimes.refresh_token);
+        self.refresh_tokens.keep(
+            &token,
+            RefreshToken {
+                grant: id,
+                generation,
+            },
+            now,
+            lifetime,
+        );
+        Ok(token)
+    }
+
+    /// What a good access token allows, and to whom it belongs.
+    pub(super) fn access(&self, token: &str, now: Millis) -> Option<(Scope, BrowserSession)> {
+        let token = self.access_tokens.get(token, now)?;
+        let grant = self.grants.get(&token.grant).filter(|grant| !grant.revoked)?;
+        Some((token.scope.clone(), grant.session.clone()))
+    }
+
+    /// Finds the grant of a refresh token; one used before ends it, unless within the grace window.
+    pub(super) fn present_refresh_token(
+        &mut self,
+        token: &str,
+        now: Millis,
+    ) -> Result<(GrantId, Grant), Refused> {
+        let entry = self.refresh_tokens.0.get(&hash(token)).ok_or(Refused::Unknown)?;
+        let (id, generation, expired) = (entry.value.grant, entry.value.generation, now >= entry.expires_at);
+        let grant = self.live(id)?;
+        if generation != grant.generation && !self.in_grace(generation, &grant, now) {
+            self.revoke(id);
+            return Err(Refused::Reused);
+        }
+        if expired {
+            return Err(Refused::Expired);
+        }
+        Ok((id, grant))
+    }
+
+    fn in_grace(&self, generation: u64, grant: &Grant, now: Millis) -> bool {
+        let Rotation::Grace(window) = self.rotation else {
+            return false;
+        };
+        generation + 1 == grant.generation && now < grant.rotated_at.saturating_add(millis(window))
+    }
+
+    /// Makes the token just presented a used one. One presented again within the grace window leaves the
+    /// generation, and with it the end of the window, where its first use has put them.
+    pub(super) fn rotate(&mut self, token: &str, now: Millis) {
+        let Some(entry) = self.refresh_tokens.0.get(&hash(token)) else {
+            return;
+        };
+        let generation = entry.value.generation;
+        if let Some(grant) = self.grants.get_mut(&entry.value.grant)
+            && grant.generation == generation
+        {
+            grant.generation += 1;
+            grant.rotated_at = now;
+        }
+    }
+
+    /// Revokes a token (RFC 7009 §2.1): a refresh token takes its grant along, an access token goes alone.
+    pub(super) fn revoke_token(&mut self, token: &str) {
+        if let Some(entry) = self.refresh_tokens.0.get(&hash(token)) {
+            self.revoke(entry.value.grant);
+        }
+        self.access_tokens.0.remove(&hash(token));
+    }
+
+    fn live(&self, id: GrantId) -> Result<Grant, Refused> {
+        let grant = self.grants.get(&id).ok_or(Refused::Unknown)?;
+        if grant.revoked {
+            Err(Refused::Revoked)
+        } else {
+            Ok(grant.clone())
+        }
+    }
+
+    fn revoke(&mut self, id: GrantId) {
+        if let Some(grant) = self.grants.get_mut(&id) {
+            grant.revoked = true;
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What access tokens are for: UserInfo (OpenID Connect Core §5.3) and a protected API (RFC 6750).
+
+use super::State;
+use super::grants::BrowserSession;
+use super::http::{Request, Response};
+use super::params::Scope;
+use hyper::StatusCode;
+use hyper::header;
+use serde_json::{Value, json};
+
+pub(super) const USERINFO_PATH: &str = "/userinfo";
+pub(super) const API_PATH: &str = "/api/me";
+
+/// Why a request gets nothing, as the challenge of RFC 6750 §3 says it.
+enum Challenge {
+    /// No credentials: no error either, so that the client does not think its token bad (§3.1).
+    NoCredentials,
+    InvalidRequest(&'static str),
+    InvalidToken,
+    InsufficientScope(&'static str),
+}
+
+pub(super) fn userinfo(state: &State, request: &Request) -> Response {
+    answer(state, request, "openid")
+}
+
+pub(super) fn me(state: &State, request: &Request) -> Response {
+    answer(state, request, "profile")
+}
+
+fn answer(state: &State, request: &Request, needed: &'static str) -> Response {
+    match authorized(state, request, needed) {
+        Ok((scope, session)) => Response::json(StatusCode::OK, &claims(&scope, &session)).no_store(),
+        Err(challenge) => refuse(&challenge),
+    }
+}
+
+fn authorized(
+    state: &State,
+    request: &Request,
+    needed: &'static str,
+) -> Result<(Scope, BrowserSession), Challenge> {
+    let token = bearer(request)?;
+    let (scope, session) = state
+        .grants()
+        .access(token, state.now())
+        .ok_or(Challenge::InvalidToken)?;
+    if scope.contains(needed) {
+        Ok((scope, session))
+    } else {
+        Err(Challenge::InsufficientScope(needed))
+    }
+}
+
+/// The token of the `Authorization` header: the only place that counts here (OAuth 2.1 §5.1).
+fn bearer(request: &Request) -> Result<&str, Challenge> {
+    let mut fields = request.headers.get_all(header::AUTHORIZATION).iter();
+    let Some(field) = fields.next() else {
+        return Err(Challenge::NoCredentials);
+    };
+    if fields.next().is_some() {
+        return Err(Challenge::InvalidRequest(
+            "More than one Authorization header was sent.",
+        ));
+    }
+    let field = field.to_str().unwrap_or_default();
+    let (scheme, token) = field.split_once(' ').unwrap_or((field, ""));
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err(Challenge::NoCredentials);
+    }
+    let sent_twice = [request.query_params(), request.form_params()]
+        .iter()
+        .flatten()
+        .any(|params| params.get("access_token").is_some());
+    if sent_twice {
+        return Err(Challenge::InvalidRequest(
+            "The token was sent in more than one place.",
+        ));
+    }
+    // b64token of §2.1.
+    let body = token.trim_end_matches('=');
+    if body.is_empty()
+        || !body
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+    {
+        return Err(Challenge::InvalidRequest("The token is not well-formed."));
+    }
+    Ok(token)
+}
+
+fn claims(scope: &Scope, session: &BrowserSession) -> Value {
+    let user = &session.user;
+    let mut claims = json!({ "sub": user.subject() });
+    if let Some(claims) = claims.as_object_mut() {
+        if scope.contains("profile") {
+            claims.insert("name".to_owned(), user.name().into());
+            claims.insert("preferred_username".to_owned(), user.username().into());
+        }
+        if scope.contains("email") {
+            claims.insert("email".to_owned(), user.email().into());
+            claims.insert("email_verified".to_owned(), true.into());
+        }
+    }
+    claims
+}
+
+fn refuse(challenge: &Challenge) -> Response {
+    let realm = "Bearer realm=\"gatepass-test\"";
+    let (status, text) = match challenge {
+        Challenge::NoCredentials => (StatusCode::UNAUTHORIZED, realm.to_owned()),
+        Challenge::InvalidRequest(why) => (
+            StatusCode::BAD_REQUEST,
+            format!("{realm}, error=\"invalid_request\", error_description=\"{why}\""),
+        ),
+        Challenge::InvalidToken => (
+            StatusCode::UNAUTHORIZED,
+            format!(
+                "{realm}, error=\"invalid_token\", \
+                 error_description=\"The access token is unknown, expired or revoked.\""
+            ),
+        ),
+        Challenge::InsufficientScope(scope) => (
+            StatusCode::FORBIDDEN,
+            format!("{realm}, error=\"insufficient_scope\", scope=\"{scope}\""),
+        ),
+    };
+    Response::empty(status)
+        .with(header::WWW_AUTHENTICATE, text)
+        .no_store()
+}
