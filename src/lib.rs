@@ -1,4 +1,32 @@
-//! Gatepass.
+#![doc = include_str!("../docs/crate.md")]
 
+mod adapters;
+mod client;
+mod error;
+mod ports;
+mod protocol;
+mod secret;
+mod session;
 #[cfg(feature = "test-server")]
 pub mod test_server;
+
+pub use adapters::memory::MemoryStorage;
+pub use client::{Canceller, Client, ClientBuilder, PendingSignIn, SignInProgress};
+pub use error::{Delivery, EndReason, Error, ErrorKind, Fault, NextStep, Result, ServerError, Stage};
+pub use ports::{
+    BoxFuture, Clock, CommitOutcome, EventSink, Generation, HttpFailure, HttpFailureReason, HttpRequest,
+    HttpResponse, HttpTransport, LockFailure, LockGuard, NoEvents, ProcessLock, Random, RandomFailure,
+    RecordKey, SecureStorage, SessionEvent, SigningFailure, SigningKey, Spawner, StorageFailure, Stored,
+    UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
+};
+pub use protocol::authorization::{Prompt, SignInOptions};
+pub use protocol::endpoint::AllowHttpOnLoopback;
+pub use protocol::id_token::Claims;
+pub use protocol::metadata::AuthorizationServer;
+pub use protocol::redirect::{RedirectKind, RedirectUri};
+pub use protocol::token::AccessToken;
+pub use protocol::userinfo::Userinfo;
+pub use secret::Secret;
+pub use session::{
+    ApiRequest, ApiResponse, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
+};

@@ -1,85 +1,131 @@
-//! The server's only source of time, and the `Date` header made from it.
+//! A clock that stands still until a test moves it, and the `Date` header made from the server's clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Tells the server what time it is.
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::ports::Clock;
+
+/// A virtual clock for tests: it moves only when told to.
 ///
-/// Share one virtual clock between the server and the client under test, and both travel in time
-/// together.
-pub trait Clock: Send + Sync + std::fmt::Debug {
-    /// Wall clock, in milliseconds since 1970-01-01T00:00:00Z.
-    fn unix_millis(&self) -> i64;
+/// Give one to the server and to the client under test, and both travel in time together. Waking sleepers is part of
+/// it: a deadline passes the moment the clock is moved past it.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use gatepass::{AllowHttpOnLoopback, Client, test_server::{TestClock, TestServer}};
+///
+/// let clock = Arc::new(TestClock::default());
+/// let server = TestServer::builder().clock(clock.clone()).start()?;
+/// let client = Client::builder(server.issuer(), server.client_id())
+///     .allow_http_on_loopback(AllowHttpOnLoopback)
+///     .clock(clock.clone())
+///     .build()?;
+/// clock.advance(Duration::from_secs(3600));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct TestClock {
+    wall: Mutex<i64>,
+    boot: watch::Sender<u64>,
 }
 
-/// The wall clock of this machine.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn unix_millis(&self) -> i64 {
-        let millis = |span: std::time::Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => millis(since),
-            Err(before) => -millis(before.duration()),
+impl TestClock {
+    /// A clock that shows this wall time, in milliseconds since 1970, one hour after the device was started.
+    #[must_use]
+    pub fn at_unix_millis(unix_millis: i64) -> Self {
+        Self {
+            wall: Mutex::new(unix_millis),
+            boot: watch::Sender::new(3_600_000),
         }
+    }
+
+    /// Lets time pass, on both clocks, and wakes whoever waited for it.
+    pub fn advance(&self, by: Duration) {
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.set_wall(|wall| wall.saturating_add_unsigned(millis));
+        self.boot.send_modify(|boot| *boot = boot.saturating_add(millis));
+    }
+
+    /// Sets the wall clock alone, as a user does who changes the time: the time since boot goes on as before.
+    pub fn set_unix_millis(&self, unix_millis: i64) {
+        self.set_wall(|_| unix_millis);
+    }
+
+    fn set_wall(&self, change: impl FnOnce(i64) -> i64) {
+        let mut wall = crate::session::lock(&self.wall);
+        *wall = change(*wall);
     }
 }
 
-/// Writes a time as the IMF-fixdate of RFC 9110 §5.6.7.
+impl Default for TestClock {
+    /// Midnight at the start of 2026.
+    fn default() -> Self {
+        Self::at_unix_millis(1_767_225_600_000)
+    }
+}
+
+#[async_trait]
+impl Clock for TestClock {
+    fn unix_millis(&self) -> i64 {
+        *crate::session::lock(&self.wall)
+    }
+
+    fn boot_millis(&self) -> u64 {
+        *self.boot.borrow()
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        Some("test-boot".to_owned())
+    }
+
+    async fn sleep_until(&self, boot_millis: u64) {
+        let mut boot = self.boot.subscribe();
+        // The sender is our own field, so it is there.
+        drop(boot.wait_for(|now| *now >= boot_millis).await);
+    }
+}
+
+/// A time as the IMF-fixdate of RFC 9110 §5.6.7.
 ///
-/// Written out here because the server's clock may be a virtual one, so the HTTP library's own `Date`
-/// would tell the client under test a different time than the tokens do.
+/// Written by the server itself because its clock may be a virtual one, and the HTTP library's own `Date` would tell the
+/// client another time than the tokens do.
 pub(super) fn http_date(unix_millis: i64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    // IMF-fixdate has four digits for the year: 0000-01-01 to 9999-12-31.
-    let seconds = unix_millis
-        .div_euclid(1000)
-        .clamp(-62_167_219_200, 253_402_300_799);
-    let (day, time) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Civil date from a day count, in years that begin on 1 March so that leap days come last.
-    let shifted = day + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let name = |names: &[&'static str], index: i64| {
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| names.get(index).copied())
-            .unwrap_or_default()
-    };
-    format!(
-        "{}, {day_of_month:02} {} {year:04} {:02}:{:02}:{:02} GMT",
-        name(&DAYS, day.rem_euclid(7)),
-        name(&MONTHS, month - 1),
-        time / 3600,
-        time / 60 % 60,
-        time % 60,
+    const YEAR_9999_MILLIS: u64 = 253_402_300_799_000;
+    let since = u64::try_from(unix_millis).unwrap_or(0).min(YEAR_9999_MILLIS);
+    httpdate::fmt_http_date(
+        UNIX_EPOCH
+            .checked_add(Duration::from_millis(since))
+            .unwrap_or(SystemTime::UNIX_EPOCH),
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::http_date;
+    use super::*;
 
     #[test]
-    fn http_dates_are_imf_fixdates() {
-        assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+    fn http_dates_are_imf_fixdates_whatever_the_clock_says() {
         // The example of RFC 9110 §5.6.7.
         assert_eq!(http_date(784_111_777_000), "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(http_date(951_782_400_000), "Tue, 29 Feb 2000 00:00:00 GMT");
-        assert_eq!(http_date(4_107_542_399_999), "Sun, 28 Feb 2100 23:59:59 GMT");
-        assert_eq!(http_date(-1), "Wed, 31 Dec 1969 23:59:59 GMT");
+        assert_eq!(http_date(-1), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(http_date(i64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
+    }
+
+    #[tokio::test]
+    async fn moving_the_clock_wakes_the_sleepers() {
+        let clock = std::sync::Arc::new(TestClock::default());
+        let start = clock.boot_millis();
+        let sleeper = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep_until(start + 5_000).await }
+        });
+        clock.advance(Duration::from_secs(5));
+        sleeper.await.unwrap();
+        clock.set_unix_millis(0);
+        assert_eq!(clock.unix_millis(), 0);
+        assert_eq!(clock.boot_millis(), start + 5_000);
     }
 }

@@ -204,6 +204,10 @@ impl Grants {
         self.grants.values_mut().for_each(|grant| grant.revoked = true);
     }
 
+    pub(super) fn revoke_access_tokens(&mut self) {
+        self.access_tokens = Secrets::new();
+    }
+
     // The sign-in page.
 
     pub(super) fn open_page(

@@ -56,12 +56,14 @@ mod token;
 mod tests;
 
 pub use browser::{TestBrowser, TestBrowserError};
-pub use clock::{Clock, SystemClock};
+pub use clock::TestClock;
 pub use grants::Rotation;
 pub use keys::SigningAlgorithm;
 pub use recorder::RecordedRequest;
 pub use registration::TestUser;
 
+use crate::adapters::system_clock::SystemClock;
+use crate::ports::Clock;
 use grants::{Grants, Lifetimes};
 use keys::KeyRing;
 use recorder::Recorder;
@@ -153,6 +155,12 @@ impl TestServer {
     /// Revokes every code, token and browser session there is, as an administrator can.
     pub fn revoke_everything(&self) {
         self.running.state.grants().revoke_everything();
+    }
+
+    /// Makes every access token issued so far worthless, before its time and without telling anybody, as servers do
+    /// when a user changes a password. Refresh tokens live on.
+    pub fn revoke_access_tokens(&self) {
+        self.running.state.grants().revoke_access_tokens();
     }
 
     /// Changes what becomes of refresh tokens that have been used.

@@ -8,7 +8,7 @@ mod resources;
 mod server;
 mod sign_out;
 
-use super::{Clock, TestBrowser, TestServer, TestServerBuilder};
+use super::{TestBrowser, TestClock, TestServer, TestServerBuilder};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
 use http_body_util::{BodyExt, Full};
@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 use url::{Url, form_urlencoded};
 
 /// Verifier and challenge of RFC 7636 appendix B.
@@ -27,22 +27,6 @@ const REDIRECT: &str = "http://127.0.0.1:49152/callback";
 /// 2026-03-01T12:00:00Z.
 const START: i64 = 1_772_366_400_000;
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
-
-/// A clock that moves when told to.
-#[derive(Debug)]
-struct TestClock(AtomicI64);
-
-impl TestClock {
-    fn advance(&self, seconds: i64) {
-        self.0.fetch_add(seconds * 1000, Ordering::SeqCst);
-    }
-}
-
-impl Clock for TestClock {
-    fn unix_millis(&self) -> i64 {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 struct App {
     server: TestServer,
@@ -91,12 +75,16 @@ impl Answer {
 }
 
 impl App {
+    fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
     fn start() -> App {
         App::start_with(|builder| builder)
     }
 
     fn start_with(adjust: impl FnOnce(TestServerBuilder) -> TestServerBuilder) -> App {
-        let clock = Arc::new(TestClock(AtomicI64::new(START)));
+        let clock = Arc::new(TestClock::at_unix_millis(START));
         let server = adjust(TestServer::builder().clock(clock.clone()))
             .start()
             .unwrap();

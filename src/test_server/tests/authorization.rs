@@ -238,7 +238,7 @@ async fn prompt_none_answers_only_when_someone_is_signed_in() {
 async fn a_session_answers_until_prompt_or_max_age_ask_for_more() {
     let app = App::start();
     app.code(&app.url(&[])).await;
-    app.clock.advance(100);
+    app.pass(100);
     let pages = |app: &App| {
         app.server
             .requests()
@@ -258,7 +258,7 @@ async fn a_session_answers_until_prompt_or_max_age_ask_for_more() {
         let before = pages(&app);
         app.code(&app.url(&changes)).await;
         assert_eq!(pages(&app), before + 1, "{asked} shows the page");
-        app.clock.advance(100);
+        app.pass(100);
     }
 }
 
@@ -270,7 +270,7 @@ async fn auth_time_is_that_of_the_sign_in_and_not_of_the_request() {
             .await
             .member("id_token"),
     );
-    app.clock.advance(50);
+    app.pass(50);
     let second = claims(
         &app.redeem(&app.code(&app.url(&[])).await)
             .await
@@ -367,7 +367,7 @@ async fn a_sign_in_page_grows_too_old() {
         .split_once('"')
         .unwrap()
         .0;
-    app.clock.advance(15 * 60);
+    app.pass(15 * 60);
     let answer = app.post("/sign-in", &[("page", id), ("action", "cancel")]).await;
     assert_eq!((answer.status, answer.header("location")), (400, ""));
 }

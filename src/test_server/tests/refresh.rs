@@ -12,7 +12,7 @@ fn graceful() -> App {
 async fn a_refresh_rotates_and_brings_a_new_id_token_of_the_same_sign_in() {
     let app = App::start();
     let first = app.tokens().await;
-    app.clock.advance(60);
+    app.pass(60);
     let second = app.refresh(&first.member("refresh_token"), &[]).await;
     assert_eq!(second.status, 200, "{}", second.text);
     assert_eq!(second.header("cache-control"), "no-store");
@@ -67,7 +67,7 @@ async fn in_the_grace_window_the_token_before_answers_with_a_fresh_pair() {
     let app = graceful();
     let first = app.tokens().await.member("refresh_token");
     let lost = app.refresh(&first, &[]).await.member("refresh_token");
-    app.clock.advance(29);
+    app.pass(29);
     let again = app.refresh(&first, &[]).await;
     assert_eq!(again.status, 200);
     let kept = again.member("refresh_token");
@@ -85,9 +85,9 @@ async fn the_grace_window_counts_from_the_first_use() {
     let app = graceful();
     let first = app.tokens().await.member("refresh_token");
     let second = app.refresh(&first, &[]).await;
-    app.clock.advance(20);
+    app.pass(20);
     assert_eq!(app.refresh(&first, &[]).await.status, 200);
-    app.clock.advance(10);
+    app.pass(10);
     app.refresh(&first, &[]).await.assert_error(400, "invalid_grant");
     app.refresh(&second.member("refresh_token"), &[])
         .await
@@ -142,11 +142,11 @@ async fn a_refresh_may_narrow_the_scope_but_not_widen_it() {
 async fn refresh_tokens_end_by_the_server_s_clock() {
     let app = App::start_with(|builder| builder.refresh_token_lifetime(Duration::from_secs(100)));
     let token = app.tokens().await.member("refresh_token");
-    app.clock.advance(99);
+    app.pass(99);
     let next = app.refresh(&token, &[]).await.member("refresh_token");
-    app.clock.advance(99);
+    app.pass(99);
     let last = app.refresh(&next, &[]).await.member("refresh_token");
-    app.clock.advance(100);
+    app.pass(100);
     app.refresh(&last, &[]).await.assert_error(400, "invalid_grant");
 }
 

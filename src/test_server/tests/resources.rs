@@ -77,9 +77,9 @@ async fn access_tokens_end_by_the_server_s_clock() {
     let tokens = app.redeem(&app.code(&app.url(&[])).await).await;
     assert_eq!(tokens.json()["expires_in"], 10);
     let token = tokens.member("access_token");
-    app.clock.advance(9);
+    app.pass(9);
     assert_eq!(app.me(&token).await.status, 200);
-    app.clock.advance(1);
+    app.pass(1);
     assert_eq!(app.me(&token).await.status, 401);
 }
 

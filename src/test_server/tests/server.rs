@@ -92,7 +92,7 @@ async fn the_date_is_that_of_the_server_s_clock() {
         app.get("/jwks").await.header("date"),
         "Sun, 01 Mar 2026 12:00:00 GMT"
     );
-    app.clock.advance(3600);
+    app.pass(3600);
     assert_eq!(
         app.get("/nowhere").await.header("date"),
         "Sun, 01 Mar 2026 13:00:00 GMT"

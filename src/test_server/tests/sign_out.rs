@@ -28,7 +28,7 @@ async fn a_hint_of_the_signed_in_user_ends_the_session_at_once_even_when_expired
         .redeem(&app.code(&app.url(&[])).await)
         .await
         .member("id_token");
-    app.clock.advance(10 * 24 * 3600);
+    app.pass(10 * 24 * 3600);
     app.server.rotate_keys();
     assert!(is_signed_in(&app).await);
     let before = app.server.requests().len();

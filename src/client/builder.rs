@@ -1,0 +1,319 @@
+//! The configuration of a client, checked as a whole before anything is sent.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::{Client, Inner};
+use crate::adapters::executor::Executor;
+use crate::adapters::memory::{MemoryStorage, SingleProcess};
+use crate::adapters::random::SystemRandom;
+use crate::adapters::system_clock::SystemClock;
+use crate::error::{Error, Result};
+use crate::ports::{
+    Clock, EventSink, HttpTransport, NoEvents, Ports, ProcessLock, Random, RecordKey, SecureStorage, Spawner,
+    UserAgent,
+};
+use crate::protocol::endpoint::{AllowHttpOnLoopback, TransportPolicy};
+use crate::protocol::issuer::Issuer;
+use crate::protocol::redirect::RedirectUri;
+use crate::protocol::scope::Scope;
+use crate::protocol::text;
+use crate::session::Slot;
+use crate::session::context::Context;
+
+/// How long a sign-in may take from the first URL to the redirect.
+const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+
+/// The configuration of a [`Client`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct ClientBuilder {
+    issuer: String,
+    client_id: String,
+    redirect: String,
+    scopes: Vec<String>,
+    apis: Vec<String>,
+    policy: TransportPolicy,
+    sign_in_timeout: Duration,
+    http: Option<Arc<dyn HttpTransport>>,
+    storage: Option<Arc<dyn SecureStorage>>,
+    clock: Option<Arc<dyn Clock>>,
+    random: Option<Arc<dyn Random>>,
+    spawner: Option<Arc<dyn Spawner>>,
+    process_lock: Option<Arc<dyn ProcessLock>>,
+    events: Option<Arc<dyn EventSink>>,
+    user_agent: Option<Arc<dyn UserAgent>>,
+}
+
+impl ClientBuilder {
+    pub(super) fn new(issuer: String, client_id: String) -> Self {
+        Self {
+            issuer,
+            client_id,
+            redirect: "http://127.0.0.1/callback".to_owned(),
+            scopes: vec!["openid".to_owned()],
+            apis: Vec::new(),
+            policy: TransportPolicy::default(),
+            sign_in_timeout: SIGN_IN_TIMEOUT,
+            http: None,
+            storage: None,
+            clock: None,
+            random: None,
+            spawner: None,
+            process_lock: None,
+            events: None,
+            user_agent: None,
+        }
+    }
+
+    /// The redirect URI, as registered at the server; `http://127.0.0.1/callback` unless set. See
+    /// [`RedirectUri`] for the three kinds and their form.
+    pub fn redirect(mut self, uri: impl Into<String>) -> Self {
+        self.redirect = uri.into();
+        self
+    }
+
+    /// The scope to ask for; `openid` unless set. With `offline_access` most servers give a refresh token.
+    pub fn scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
+        self.scopes = scopes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The origin of an API (`https://api.example.com`) that the access token may be sent to. Can be called several
+    /// times. No other origin ever gets the token.
+    pub fn api(mut self, origin: impl Into<String>) -> Self {
+        self.apis.push(origin.into());
+        self
+    }
+
+    /// Allows http to `127.0.0.1` and `[::1]`, for tests against a server on this machine.
+    pub fn allow_http_on_loopback(mut self, allowed: AllowHttpOnLoopback) -> Self {
+        self.policy.http_on_loopback = Some(allowed);
+        self
+    }
+
+    /// How long a sign-in may take until its redirect is back; 15 minutes unless set. Then it ends with
+    /// [`ErrorKind::FlowExpired`](crate::ErrorKind::FlowExpired).
+    pub fn sign_in_timeout(mut self, timeout: Duration) -> Self {
+        self.sign_in_timeout = timeout;
+        self
+    }
+
+    /// HTTP by a transport of your own. Needed where the feature `http` is off.
+    pub fn http_transport(mut self, transport: Arc<dyn HttpTransport>) -> Self {
+        self.http = Some(transport);
+        self
+    }
+
+    /// Storage of your own. Unless set, sessions are kept in memory and end with the process.
+    pub fn storage(mut self, storage: Arc<dyn SecureStorage>) -> Self {
+        self.storage = Some(storage);
+        self
+    }
+
+    /// A clock of your own, for tests that travel in time.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// A random source of your own, for tests that must repeat.
+    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
+        self.random = Some(random);
+        self
+    }
+
+    /// An executor of your own, for simulations. The HTTP transport must then be able to run on it.
+    pub fn spawner(mut self, spawner: Arc<dyn Spawner>) -> Self {
+        self.spawner = Some(spawner);
+        self
+    }
+
+    /// The lock that keeps several processes of one app from refreshing at once. Without one, the conditional commits
+    /// of the storage still keep the session whole, at the price of a refused refresh now and then.
+    pub fn process_lock(mut self, lock: Arc<dyn ProcessLock>) -> Self {
+        self.process_lock = Some(lock);
+        self
+    }
+
+    /// Who is told what happens to the session.
+    pub fn event_sink(mut self, events: Arc<dyn EventSink>) -> Self {
+        self.events = Some(events);
+        self
+    }
+
+    /// How the browser is opened. With the feature `loopback` it is the system's browser unless set.
+    pub fn user_agent(mut self, user_agent: Arc<dyn UserAgent>) -> Self {
+        self.user_agent = Some(user_agent);
+        self
+    }
+
+    /// Checks the configuration and makes the client. Does no I/O.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) with a text that says what to write instead.
+    pub fn build(self) -> Result<Client> {
+        let issuer = Issuer::parse(&self.issuer, self.policy)?;
+        if !text::is_vschar(&self.client_id) {
+            return Err(Error::configuration(
+                "client_id_malformed",
+                "RFC 6749 appendix A.1",
+                "the client id must be printable ASCII and not empty",
+            ));
+        }
+        let redirect = RedirectUri::parse(&self.redirect)?;
+        let scope = Scope::from_tokens(&self.scopes)?;
+        let policy = self.policy;
+        let api_origins = self
+            .apis
+            .iter()
+            .map(|api| origin(api, policy))
+            .collect::<Result<Vec<_>>>()?;
+        let ports = Ports {
+            http: self.http.map_or_else(default_transport, Ok)?,
+            storage: self.storage.unwrap_or_else(|| Arc::new(MemoryStorage::default())),
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+            random: self.random.unwrap_or_else(|| Arc::new(SystemRandom)),
+            spawner: match self.spawner {
+                Some(spawner) => spawner,
+                None => Arc::new(Executor::shared()?),
+            },
+            lock: self.process_lock.unwrap_or_else(|| Arc::new(SingleProcess)),
+            events: self.events.unwrap_or_else(|| Arc::new(NoEvents)),
+        };
+        let key = session_key(&self.issuer, &self.client_id)?;
+        let context = Arc::new(Context::new(ports, issuer, self.client_id, policy, api_origins));
+        let slot = Arc::new(Slot::new(Arc::clone(&context), key));
+        Ok(Client(Arc::new(Inner {
+            context,
+            slot,
+            redirect,
+            scope,
+            user_agent: self.user_agent.or_else(default_user_agent),
+            sign_in_timeout: self.sign_in_timeout,
+            attempts: Mutex::new(HashMap::new()),
+        })))
+    }
+}
+
+/// An origin, given as a URL without path, query and fragment.
+fn origin(text: &str, policy: TransportPolicy) -> Result<url::Origin> {
+    let refuse = |why: String| {
+        Err(Error::configuration(
+            "api_origin",
+            "RFC 6454 §4",
+            format!("the API {text:?} {why}"),
+        ))
+    };
+    match Url::parse(text) {
+        Err(e) => refuse(format!("is not a URL: {e}")),
+        Ok(url) if !policy.admits(&url) => {
+            refuse("must be an https origin (http only on loopback, by AllowHttpOnLoopback)".into())
+        }
+        Ok(url) if url.path() != "/" || url.query().is_some() || url.fragment().is_some() => refuse(format!(
+            "must be an origin without a path: {}",
+            url.origin().ascii_serialization()
+        )),
+        Ok(url) => Ok(url.origin()),
+    }
+}
+
+/// One record per issuer and client id; the digest keeps the name short and free of odd characters.
+fn session_key(issuer: &str, client_id: &str) -> Result<RecordKey> {
+    let digest = Sha256::digest(format!("{issuer}\n{client_id}"));
+    record_key("session", &digest)
+}
+
+/// A record name from a digest.
+pub(super) fn record_key(kind: &str, digest: &[u8]) -> Result<RecordKey> {
+    let name = URL_SAFE_NO_PAD
+        .encode(digest)
+        .bytes()
+        .fold(String::new(), |mut name, byte| {
+            // Upper case is not for every keychain, and two spellings must not meet.
+            if byte.is_ascii_uppercase() {
+                name.push('.');
+            }
+            name.push(char::from(byte.to_ascii_lowercase()));
+            name
+        });
+    RecordKey::new(&format!("{kind}.{name}"))
+        .ok_or_else(|| Error::internal(crate::error::Stage::Storage, "a record name breaks its own rules"))
+}
+
+fn default_transport() -> Result<Arc<dyn HttpTransport>> {
+    #[cfg(feature = "http")]
+    return Ok(Arc::new(crate::adapters::reqwest::ReqwestTransport::new()?));
+    #[cfg(not(feature = "http"))]
+    return Err(Error::configuration(
+        "no_http_transport",
+        "RFC 8252 §5",
+        "there is no HTTP transport: enable the feature `http`, or give one with ClientBuilder::http_transport",
+    ));
+}
+
+fn default_user_agent() -> Option<Arc<dyn UserAgent>> {
+    #[cfg(feature = "loopback")]
+    return Some(Arc::new(crate::adapters::system_browser::SystemBrowser::new()));
+    #[cfg(not(feature = "loopback"))]
+    return None;
+}
+
+#[cfg(test)]
+#[cfg(feature = "http")]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn code(builder: ClientBuilder) -> &'static str {
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        error.code()
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_refused_before_anything_is_sent() {
+        let good = || Client::builder("https://as.example", "my-app").redirect("https://app.example.com/cb");
+        assert!(good().build().is_ok());
+        assert_eq!(code(Client::builder("as.example", "my-app")), "issuer_malformed");
+        assert_eq!(
+            code(Client::builder("http://127.0.0.1:1", "my-app")),
+            "issuer_insecure"
+        );
+        assert_eq!(
+            code(Client::builder("https://as.example", "")),
+            "client_id_malformed"
+        );
+        assert_eq!(code(good().redirect("myapp:/cb")), "redirect_scheme");
+        assert_eq!(code(good().scopes(["openid profile"])), "scope_malformed");
+        for api in [
+            "api.example.com",
+            "http://api.example.com",
+            "https://api.example.com/v1",
+            "http://127.0.0.1",
+        ] {
+            assert_eq!(code(good().api(api)), "api_origin", "{api}");
+        }
+        assert!(
+            good()
+                .api("https://api.example.com")
+                .api("https://api.example.com:8443/")
+                .build()
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn sessions_of_two_issuers_or_clients_do_not_share_a_record() {
+        let key = |issuer: &str, client: &str| session_key(issuer, client).unwrap();
+        assert_ne!(key("https://a.example", "x"), key("https://a.example/", "x"));
+        assert_ne!(key("https://a.example", "x"), key("https://a.example", "y"));
+        assert_eq!(key("https://a.example", "x"), key("https://a.example", "x"));
+    }
+}

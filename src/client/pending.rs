@@ -1,0 +1,217 @@
+//! A sign-in that is under way, as its caller sees it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::session::Session;
+
+/// How far a sign-in is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SignInProgress {
+    /// The browser has the user.
+    WaitingForRedirect,
+    /// The redirect came and passed its checks; the code is being exchanged.
+    RedirectReceived,
+    /// The sign-in is over, one way or the other.
+    Done,
+}
+
+/// What the waiting caller and the work on the executor share.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    progress: watch::Sender<SignInProgress>,
+    outcome: watch::Sender<Option<Result<Session>>>,
+    called_off: watch::Sender<Option<Error>>,
+}
+
+impl Attempt {
+    pub(super) fn new() -> Self {
+        Self {
+            progress: watch::Sender::new(SignInProgress::WaitingForRedirect),
+            outcome: watch::Sender::new(None),
+            called_off: watch::Sender::new(None),
+        }
+    }
+
+    pub(super) fn redirect_received(&self) {
+        self.progress.send_replace(SignInProgress::RedirectReceived);
+    }
+
+    /// Ends the attempt. The first outcome counts.
+    pub(super) fn end(&self, outcome: Result<Session>) {
+        self.outcome.send_if_modified(|current| {
+            let first = current.is_none();
+            if first {
+                *current = Some(outcome);
+            }
+            first
+        });
+        self.progress.send_replace(SignInProgress::Done);
+    }
+
+    /// Asks for the attempt to end with this error. A redirect that passed its checks before wins.
+    pub(super) fn call_off(&self, error: Error) {
+        self.called_off.send_if_modified(|current| {
+            let first = current.is_none();
+            if first {
+                *current = Some(error);
+            }
+            first
+        });
+    }
+
+    /// Completes when somebody called the attempt off.
+    pub(super) async fn called_off(&self) -> Error {
+        let mut called_off = self.called_off.subscribe();
+        match called_off
+            .wait_for(Option::is_some)
+            .await
+            .map(|error| error.clone())
+        {
+            Ok(Some(error)) => error,
+            _ => lost(),
+        }
+    }
+
+    /// Completes when the attempt has ended.
+    pub(super) async fn ended(&self) -> Result<Session> {
+        let mut outcome = self.outcome.subscribe();
+        match outcome
+            .wait_for(Option::is_some)
+            .await
+            .map(|outcome| outcome.clone())
+        {
+            Ok(Some(outcome)) => outcome,
+            _ => Err(lost()),
+        }
+    }
+}
+
+fn lost() -> Error {
+    Error::internal(
+        Stage::UserAgent,
+        "the sign-in did not end; this is a defect in Gatepass",
+    )
+}
+
+/// A sign-in that waits for its redirect: show its [`authorization_url`](PendingSignIn::authorization_url) in a
+/// browser, then [`wait`](PendingSignIn::wait).
+///
+/// The redirect comes in by the loopback listener, which is open already, or through
+/// [`Client::resume_sign_in`](crate::Client::resume_sign_in), in this process or another. Dropping this value does
+/// not end the sign-in; [`cancel`](PendingSignIn::cancel) does.
+pub struct PendingSignIn {
+    pub(super) authorization_url: String,
+    pub(super) redirect_uri: String,
+    pub(super) diagnostic_id: String,
+    pub(super) attempt: Arc<Attempt>,
+}
+
+impl PendingSignIn {
+    /// The URL for the browser. It holds state and nonce: not for logs.
+    #[must_use]
+    pub fn authorization_url(&self) -> &str {
+        &self.authorization_url
+    }
+
+    /// The redirect URI of this sign-in, with the port that was bound where it is a loopback one.
+    #[must_use]
+    pub fn redirect_uri(&self) -> &str {
+        &self.redirect_uri
+    }
+
+    /// Finds the attempt in the logs.
+    #[must_use]
+    pub fn diagnostic_id(&self) -> &str {
+        &self.diagnostic_id
+    }
+
+    /// How far the sign-in is, now and at every change.
+    #[must_use]
+    pub fn progress(&self) -> watch::Receiver<SignInProgress> {
+        self.attempt.progress.subscribe()
+    }
+
+    /// Waits for the sign-in to end.
+    ///
+    /// Safe to cancel: dropping the future stops the waiting only.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Cancelled`], [`ErrorKind::FlowExpired`] at the deadline, [`ErrorKind::Superseded`] by a newer
+    /// sign-in; [`ErrorKind::Server`], [`ErrorKind::Protocol`] and [`ErrorKind::Network`] from the redirect on.
+    pub async fn wait(&self) -> Result<Session> {
+        self.attempt.ended().await
+    }
+
+    /// Calls the sign-in off. If its redirect came before, it completes all the same.
+    pub fn cancel(&self) {
+        self.canceller().cancel();
+    }
+
+    /// A handle that calls the sign-in off from elsewhere.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        Canceller(Arc::clone(&self.attempt))
+    }
+}
+
+impl fmt::Debug for PendingSignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingSignIn")
+            .field("redirect_uri", &self.redirect_uri)
+            .field("diagnostic_id", &self.diagnostic_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Calls one sign-in off. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Canceller(Arc<Attempt>);
+
+impl Canceller {
+    /// Calls the sign-in off: it ends with [`ErrorKind::Cancelled`] unless its redirect came before. Returns at
+    /// once.
+    pub fn cancel(&self) {
+        self.0.call_off(cancelled());
+    }
+}
+
+/// Calls a sign-in off unless it was disarmed: for a caller that may be dropped while it waits.
+pub(super) struct CancelOnDrop(pub(super) Canceller);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+pub(super) fn cancelled() -> Error {
+    Error::new(
+        ErrorKind::Cancelled,
+        Stage::UserAgent,
+        "cancelled",
+        "the sign-in was called off",
+    )
+}
+
+pub(super) fn superseded() -> Error {
+    Error::new(
+        ErrorKind::Superseded,
+        Stage::UserAgent,
+        "superseded",
+        "a newer sign-in took this one's place",
+    )
+}
+
+pub(super) fn expired() -> Error {
+    Error::new(
+        ErrorKind::FlowExpired,
+        Stage::UserAgent,
+        "flow_expired",
+        "the sign-in was not finished in time; begin it anew",
+    )
+}

@@ -1,0 +1,174 @@
+//! HTTP: one request out, one answer back, at most once.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use ::http::{HeaderMap, Method, StatusCode};
+use async_trait::async_trait;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::error::Delivery;
+
+/// A request as the core wants it sent.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct HttpRequest {
+    /// The method.
+    pub method: Method,
+    /// Where to. The scheme is https, or http to a loopback address that the app allowed by name.
+    pub url: Url,
+    /// The headers. Values that hold a secret are marked sensitive, so that they do not print.
+    pub headers: HeaderMap,
+    /// The body, empty where there is none. It may hold a secret.
+    pub body: Zeroizing<Vec<u8>>,
+    /// How long the whole exchange may take, from the call to the last byte of the answer.
+    pub timeout: Duration,
+    /// The longest answer body to accept, in bytes after any decoding. Longer is
+    /// [`HttpFailureReason::BodyTooLarge`], noticed while streaming.
+    pub max_response_bytes: usize,
+    /// The longest time a pooled connection may have been idle before it carries this request.
+    pub max_connection_idle: Option<Duration>,
+}
+
+impl HttpRequest {
+    /// A request without headers and body, with the default limits: 30 s, 1 MiB.
+    #[must_use]
+    pub fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Zeroizing::new(Vec::new()),
+            timeout: Duration::from_secs(30),
+            max_response_bytes: 1 << 20,
+            max_connection_idle: None,
+        }
+    }
+}
+
+impl Debug for HttpRequest {
+    /// Method, scheme, host and path only: queries and bodies hold codes and tokens.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpRequest")
+            .field("method", &self.method)
+            .field("host", &self.url.host_str())
+            .field("path", &self.url.path())
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An answer, whatever its status.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct HttpResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers, duplicates kept, in the order they came.
+    pub headers: HeaderMap,
+    /// The body. Overwritten when dropped: it may hold tokens.
+    pub body: Zeroizing<Vec<u8>>,
+}
+
+impl HttpResponse {
+    /// An answer from its parts.
+    #[must_use]
+    pub fn new(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            headers,
+            body: Zeroizing::new(body),
+        }
+    }
+}
+
+impl Debug for HttpResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpResponse")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why no complete answer was read.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HttpFailure {
+    /// Whether the request can have reached the server. Unknown counts as [`Delivery::UnknownOutcome`].
+    pub delivery: Delivery,
+    /// What failed.
+    pub reason: HttpFailureReason,
+    /// A text for people, without secrets and without the query of a URL.
+    pub detail: String,
+}
+
+impl HttpFailure {
+    /// A failure from its parts.
+    #[must_use]
+    pub fn new(delivery: Delivery, reason: HttpFailureReason, detail: impl Into<String>) -> Self {
+        Self {
+            delivery,
+            reason,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// What failed in an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HttpFailureReason {
+    /// The name did not resolve, or no connection could be made.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// The deadline passed.
+    Timeout,
+    /// The connection broke.
+    ConnectionLost,
+    /// The answer was longer than allowed.
+    BodyTooLarge,
+    /// The transport refused to send the request as given.
+    InvalidRequest,
+    /// Anything else.
+    Other,
+}
+
+impl HttpFailureReason {
+    /// The stable code that an [`Error`](crate::Error) of this cause carries.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Connect => "connect_failed",
+            Self::Tls => "tls_failed",
+            Self::Timeout => "timeout",
+            Self::ConnectionLost => "connection_lost",
+            Self::BodyTooLarge => "body_too_large",
+            Self::InvalidRequest => "invalid_request",
+            Self::Other => "transport_failed",
+        }
+    }
+}
+
+/// The HTTP port.
+///
+/// # Contract
+/// - **Sends a request at most once.** No retry of any kind, by any layer below: a code or a refresh token that
+///   is sent twice can end the session at the server.
+/// - Says [`Delivery::NotSent`] only where no byte of the request can have left; all else is
+///   [`Delivery::UnknownOutcome`].
+/// - Follows no redirect, keeps no cookies, caches nothing. A status other than 2xx is an answer, not a failure.
+/// - Keeps duplicate headers. Cuts the body at `max_response_bytes` while it streams. Keeps to `timeout` by
+///   itself.
+/// - Honours `max_connection_idle`: a pooled connection that died while idle is the classic cause of a request
+///   whose outcome nobody knows.
+/// - Checks the server's certificate and name (RFC 6749 §10.9) with TLS 1.2 or newer (RFC 9325 §3.1.1).
+/// - Dropping the future may abort the exchange. The core never drops one that carries a code or a refresh
+///   token.
+#[async_trait]
+pub trait HttpTransport: Send + Sync + Debug {
+    /// Sends one request and reads the whole answer.
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure>;
+}

@@ -1,0 +1,44 @@
+//! What the world must provide, as traits: the only way out of the core.
+//!
+//! Everything that touches network, storage, time, chance, threads or the screen goes through a port, so that
+//! a test can stop the world at any step and see what was on disk, and a platform can supply its own part.
+//! Each trait states its contract; an adapter that keeps the contract keeps the promises of the crate.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+mod clock;
+mod events;
+mod http;
+mod process_lock;
+mod random;
+mod signing_key;
+mod spawner;
+mod storage;
+mod user_agent;
+
+pub use self::clock::Clock;
+pub use self::events::{EventSink, NoEvents, SessionEvent};
+pub use self::http::{HttpFailure, HttpFailureReason, HttpRequest, HttpResponse, HttpTransport};
+pub use self::process_lock::{LockFailure, LockGuard, ProcessLock};
+pub use self::random::{Random, RandomFailure};
+pub use self::signing_key::{SigningFailure, SigningKey};
+pub use self::spawner::Spawner;
+pub use self::storage::{CommitOutcome, Generation, RecordKey, SecureStorage, StorageFailure, Stored};
+pub use self::user_agent::{UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn};
+
+/// A boxed future that can move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One of each port: the world as one client sees it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Ports {
+    pub(crate) http: Arc<dyn HttpTransport>,
+    pub(crate) storage: Arc<dyn SecureStorage>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) spawner: Arc<dyn Spawner>,
+    pub(crate) lock: Arc<dyn ProcessLock>,
+    pub(crate) events: Arc<dyn EventSink>,
+}

@@ -1,0 +1,38 @@
+//! A private key that stays where it is made: in a keystore, a Secure Enclave, or memory.
+
+use std::fmt::Debug;
+
+/// Why a key did not sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SigningFailure {
+    /// The user must prove to be present first. The façade asks, then the call is made again.
+    NeedsUserPresence,
+    /// The keystore is locked; nothing is lost.
+    Locked,
+    /// The key is gone for good.
+    Lost(String),
+    /// The keystore failed; trying again may help.
+    Failed(String),
+}
+
+/// The signing-key port, for tokens bound to a key (RFC 9449).
+///
+/// # Contract
+/// - The private key never leaves the implementation.
+/// - Synchronous, called from a thread of the core's own; it may block on hardware, never on the user: what
+///   would need a prompt answers [`SigningFailure::NeedsUserPresence`].
+/// - The key keeps its [`id`](SigningKey::id) for life; a new key has a new id.
+pub trait SigningKey: Send + Sync + Debug {
+    /// A stable name for the key, stored with the session that is bound to it.
+    fn id(&self) -> String;
+
+    /// The public half as an uncompressed P-256 point: 32 bytes of x, then 32 bytes of y.
+    fn public_point(&self) -> [u8; 64];
+
+    /// Signs with ECDSA P-256 over SHA-256 of `message`: r then s, 32 bytes each (RFC 7518 §3.4).
+    ///
+    /// # Errors
+    /// [`SigningFailure`], which tells a locked keystore from a lost key.
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], SigningFailure>;
+}

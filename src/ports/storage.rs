@@ -1,0 +1,140 @@
+//! Secure storage: records that survive the process, changed only by whoever saw the latest.
+
+use std::fmt::{self, Debug};
+
+use zeroize::Zeroizing;
+
+/// How often a record was written. Starts at 1 with the first write and rises by one with each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Generation(
+    /// The count; 0 stands for a record that does not exist.
+    pub u64,
+);
+
+impl Generation {
+    /// The generation to expect where there is no record yet.
+    pub const ABSENT: Self = Self(0);
+
+    /// The generation that the next write gives the record.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// The name of a record: lower-case letters, digits, `.`, `-` and `_`, at most 120 characters, so that it fits
+/// any keychain and any file system.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey(String);
+
+impl RecordKey {
+    /// The name, if it keeps the rules.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        let fits = !name.is_empty()
+            && name.len() <= 120
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_'));
+        fits.then(|| Self(name.to_owned()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Debug for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A record as it was read.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Stored {
+    /// Its content.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// How often it was written.
+    pub generation: Generation,
+}
+
+impl Stored {
+    /// A record from its parts.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>, generation: Generation) -> Self {
+        Self {
+            bytes: Zeroizing::new(bytes),
+            generation,
+        }
+    }
+}
+
+impl Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored")
+            .field("bytes", &self.bytes.len())
+            .field("generation", &self.generation)
+            .finish()
+    }
+}
+
+/// What came of a conditional write.
+#[derive(Clone, Debug)]
+pub enum CommitOutcome {
+    /// Durable: it survives a crash from here on. The record now has this generation.
+    Committed(Generation),
+    /// Nothing was written: the record is not at the expected generation. This is what it is now.
+    Conflict(Option<Stored>),
+}
+
+/// Why storage did not answer. None of these means "no session".
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StorageFailure {
+    /// Locked for now (before the first unlock of the device, a locked keyring). Nothing is lost.
+    Locked,
+    /// What was stored is gone or cannot be read any more, for good; the text says why.
+    Lost(String),
+    /// Anything else, the full disk included; the text is for people and holds no secret.
+    Failed(String),
+}
+
+/// The secure-storage port.
+///
+/// # Contract
+/// - `Ok(None)` means that there certainly is no record. Locked, unreadable or broken storage is a
+///   [`StorageFailure`], never `Ok(None)`: "no session" must not be guessed.
+/// - [`commit`](SecureStorage::commit) writes only if the record is still at `expected`, atomically against every
+///   other thread and process, and answers [`CommitOutcome::Committed`] only once the bytes are durable. After
+///   a crash at any instant the record is the old one or the new one, never a part of either.
+/// - A generation never repeats for a key, removal included, as long as any process runs.
+/// - Synchronous and allowed to block: called only from threads of the core's own, never from the caller's.
+/// - The bytes are secret. An adapter that keeps them outside memory encrypts them.
+pub trait SecureStorage: Send + Sync + Debug {
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// [`StorageFailure`] if storage cannot say.
+    fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StorageFailure>;
+
+    /// Writes one record if it is still at the expected generation ([`Generation::ABSENT`]: does not exist).
+    ///
+    /// # Errors
+    /// [`StorageFailure`] if the bytes are not known to be durable. The caller reads again before it acts.
+    fn commit(
+        &self,
+        key: &RecordKey,
+        expected: Generation,
+        bytes: &[u8],
+    ) -> Result<CommitOutcome, StorageFailure>;
+
+    /// Removes one record if it is still at the expected generation.
+    ///
+    /// # Errors
+    /// [`StorageFailure`] if the removal is not known to be durable.
+    fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure>;
+}

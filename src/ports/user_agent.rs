@@ -1,0 +1,79 @@
+//! The browser: the platform's, never a web view (RFC 8252 §8.12).
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+/// What to show.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct UserAgentRequest {
+    /// The authorization URL. It holds state and nonce: it goes to the browser and into no log.
+    pub authorization_url: String,
+    /// The redirect URI that ends the visit.
+    pub redirect_uri: String,
+}
+
+impl UserAgentRequest {
+    /// A request from its parts.
+    #[must_use]
+    pub fn new(authorization_url: impl Into<String>, redirect_uri: impl Into<String>) -> Self {
+        Self {
+            authorization_url: authorization_url.into(),
+            redirect_uri: redirect_uri.into(),
+        }
+    }
+}
+
+impl Debug for UserAgentRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserAgentRequest")
+            .field("redirect_uri", &self.redirect_uri)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How the visit came back.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum UserAgentReturn {
+    /// The browser handed the redirect back itself, as web-authentication sessions do.
+    Redirected(String),
+    /// The browser was opened; the redirect arrives by another way, such as the loopback listener.
+    Opened,
+}
+
+impl Debug for UserAgentReturn {
+    /// Never the redirect: it carries the code.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Redirected(_) => "Redirected(redacted)",
+            Self::Opened => "Opened",
+        })
+    }
+}
+
+/// Why the visit failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UserAgentFailure {
+    /// The user closed the browser or declined.
+    Cancelled,
+    /// There is no browser to open, or it would not open; the text says what was tried.
+    NoBrowser(String),
+    /// Something else on the platform.
+    Failed(String),
+}
+
+/// The user-agent port.
+///
+/// # Contract
+/// - Opens the URL in an external user agent that shares the user's browser session, and shows a real address.
+/// - Completes when there is something to say: the redirect, that the browser was opened, or why not. It may stay
+///   pending while the user is busy; the core holds the deadline.
+/// - Safe to cancel: dropping the future forgets the visit, and closes the browser where the platform can.
+#[async_trait]
+pub trait UserAgent: Send + Sync + Debug {
+    /// Shows the authorization request to the user.
+    async fn open(&self, request: UserAgentRequest) -> Result<UserAgentReturn, UserAgentFailure>;
+}

@@ -1,0 +1,118 @@
+//! Which URLs the core talks to: https, or http on a loopback address where the app allowed that by name.
+
+use url::{Host, Url};
+
+use crate::error::{Error, Result, Stage};
+
+/// Allows http for an issuer, its endpoints and API origins whose host is `127.0.0.1` or `[::1]`.
+///
+/// For tests against a server on the same machine. There is no switch that allows http to anywhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowHttpOnLoopback;
+
+/// The rule in force for one client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TransportPolicy {
+    pub(crate) http_on_loopback: Option<AllowHttpOnLoopback>,
+}
+
+impl TransportPolicy {
+    /// Whether a request may go to this URL at all.
+    pub(crate) fn admits(self, url: &Url) -> bool {
+        match url.scheme() {
+            "https" => url.host().is_some(),
+            "http" => self.http_on_loopback.is_some() && is_loopback(url),
+            _ => false,
+        }
+    }
+}
+
+/// Whether the host is one of the two loopback literals. `localhost` is a name that someone else may resolve
+/// (RFC 8252 §8.3), so it is not.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address == std::net::Ipv4Addr::LOCALHOST,
+        Some(Host::Ipv6(address)) => address == std::net::Ipv6Addr::LOCALHOST,
+        _ => false,
+    }
+}
+
+/// Parses the URL of an endpoint: allowed by the policy, no fragment (RFC 6749 §3.1, §3.2), no user
+/// information.
+pub(crate) fn parse(text: &str, name: &str, stage: Stage, policy: TransportPolicy) -> Result<Url> {
+    let url = Url::parse(text).map_err(|e| {
+        Error::protocol(
+            stage,
+            "endpoint_malformed",
+            "RFC 6749 §3.1",
+            format!("{name} is not a URL: {e}"),
+        )
+    })?;
+    if !policy.admits(&url) {
+        return Err(Error::protocol(
+            stage,
+            "endpoint_insecure",
+            "RFC 8414 §2",
+            format!(
+                "{name} must be an https URL (http is possible only on 127.0.0.1 and [::1], by AllowHttpOnLoopback)"
+            ),
+        ));
+    }
+    if url.fragment().is_some() {
+        return Err(Error::protocol(
+            stage,
+            "endpoint_fragment",
+            "RFC 6749 §3.1",
+            format!("{name} has a fragment"),
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Error::protocol(
+            stage,
+            "endpoint_userinfo",
+            "RFC 3986 §3.2.1",
+            format!("{name} has user information before the host"),
+        ));
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRICT: TransportPolicy = TransportPolicy {
+        http_on_loopback: None,
+    };
+    const LOOPBACK: TransportPolicy = TransportPolicy {
+        http_on_loopback: Some(AllowHttpOnLoopback),
+    };
+
+    #[test]
+    fn bi_77_82_am_17_http_is_refused_except_on_a_loopback_literal_by_name() {
+        let code = |text: &str, policy| {
+            parse(text, "token_endpoint", Stage::Discovery, policy).map_err(|e| e.code())
+        };
+        assert!(code("https://as.example/token", STRICT).is_ok());
+        assert_eq!(code("http://127.0.0.1:1/token", STRICT), Err("endpoint_insecure"));
+        assert!(code("http://127.0.0.1:1/token", LOOPBACK).is_ok());
+        assert!(code("http://[::1]:1/token", LOOPBACK).is_ok());
+        for insecure in [
+            "http://as.example/token",
+            "http://localhost/token",
+            "http://127.0.0.2/t",
+            "ftp://127.0.0.1/t",
+        ] {
+            assert_eq!(code(insecure, LOOPBACK), Err("endpoint_insecure"), "{insecure}");
+        }
+        assert_eq!(
+            code("https://as.example/token#x", STRICT),
+            Err("endpoint_fragment")
+        );
+        assert_eq!(
+            code("https://u:p@as.example/token", STRICT),
+            Err("endpoint_userinfo")
+        );
+        assert_eq!(code("/token", STRICT), Err("endpoint_malformed"));
+    }
+}

@@ -1,0 +1,317 @@
+//! The ID token: who signed in, and that it was this sign-in (OpenID Connect Core §2, §3.1.3.7, §12.2).
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::issuer::Issuer;
+use super::json::Object;
+use super::jwk::{Algorithm, JwkSet, NoKey};
+use super::jws::CompactJws;
+use super::signature;
+use super::token::{AccessToken, IdToken};
+use crate::error::{Error, Result, Stage};
+use crate::secret::Secret;
+
+/// How far device and server clocks may be apart, in seconds.
+pub(crate) const SKEW_SECONDS: i64 = 60;
+
+/// The claims of a verified ID token.
+#[derive(Clone)]
+pub struct Claims {
+    subject: String,
+    object: Object,
+}
+
+impl Claims {
+    /// Who the user is at this issuer: unique and never reassigned. The pair of issuer and subject is the
+    /// identity; an e-mail address is not (OpenID Connect Core §5.7).
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Any claim by name, as JSON.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.object.get(name)
+    }
+
+    /// When the user actually signed in at the server, in seconds since 1970, if the server says.
+    #[must_use]
+    pub fn auth_time(&self) -> Option<i64> {
+        self.object.numeric_date("auth_time")
+    }
+
+    /// Claims from a stored record, verified when they were stored.
+    pub(crate) fn from_stored(object: Object) -> Option<Self> {
+        let subject = object.str("sub")?.to_owned();
+        Some(Self { subject, object })
+    }
+
+    pub(crate) fn object(&self) -> &Object {
+        &self.object
+    }
+}
+
+impl fmt::Debug for Claims {
+    /// Claims are personal data: only their names print.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claims")
+            .field("names", &self.object.0.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+/// What the ID token is held against.
+pub(crate) struct Expected<'a> {
+    pub(crate) issuer: &'a Issuer,
+    pub(crate) client_id: &'a str,
+    /// The algorithms in the server's metadata; without any, RS256 (§3.1.3.7 item 7).
+    pub(crate) algorithms: Option<&'a [String]>,
+    pub(crate) access_token: &'a AccessToken,
+    /// Now by the server's clock, in seconds since 1970.
+    pub(crate) now: i64,
+    pub(crate) occasion: Occasion<'a>,
+}
+
+/// When the ID token came.
+#[derive(Clone, Copy)]
+pub(crate) enum Occasion<'a> {
+    /// With the code: the nonce of the request must be in it.
+    SignIn { nonce: &'a Secret, max_age: Option<u32> },
+    /// With a refresh: it must be about the same user and sign-in (§12.2).
+    Refresh { original: &'a Claims },
+}
+
+/// Why an ID token is refused.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// No key of the set fits; a newer set might have it (§10.1.1).
+    UnknownKey(Error),
+    /// For good.
+    Invalid(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+impl Refused {
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::UnknownKey(error) | Self::Invalid(error) => error,
+        }
+    }
+}
+
+/// Verifies signature and claims. The signature comes first: before it, a token says nothing.
+pub(crate) fn verify(token: &IdToken, keys: &JwkSet, expected: &Expected<'_>) -> Result<Claims, Refused> {
+    let jws = CompactJws::parse(token.expose())?;
+    verify_signature(&jws, keys, expected)?;
+    Ok(check_claims(jws.payload, expected)?)
+}
+
+fn verify_signature(jws: &CompactJws<'_>, keys: &JwkSet, expected: &Expected<'_>) -> Result<(), Refused> {
+    // Keys named in the header (`jwk`, `jku`, `x5c`, `x5u`) come from whoever made the token: never looked at.
+    let algorithm = jws
+        .header
+        .str("alg")
+        .and_then(Algorithm::from_name)
+        .filter(|algorithm| match expected.algorithms {
+            Some(allowed) => allowed.iter().any(|name| name == algorithm.name()),
+            None => *algorithm == Algorithm::Rs256,
+        })
+        .ok_or_else(|| {
+            refuse(
+                "id_token_algorithm",
+                "OpenID Connect Core §3.1.3.7 item 7",
+                "is not signed with an algorithm that the server announced and this build verifies (RS256, PS256, ES256)",
+            )
+        })?;
+    let kid = match jws.header.get("kid") {
+        None => None,
+        Some(Value::String(kid)) => Some(kid.as_str()),
+        Some(_) => {
+            return Err(refuse(
+                "id_token_key",
+                "RFC 7515 §4.1.4",
+                "has a kid that is not a string",
+            )
+            .into());
+        }
+    };
+    let key = keys.select(kid, algorithm).map_err(|reason| match reason {
+        NoKey::Unknown => Refused::UnknownKey(refuse(
+            "id_token_key",
+            "OpenID Connect Core §10.1",
+            "is signed with a key that is not in the server's key set",
+        )),
+        NoKey::Ambiguous => Refused::Invalid(refuse(
+            "id_token_key_ambiguous",
+            "OpenID Connect Core §10.1",
+            "fits several keys of the server and does not say which",
+        )),
+    })?;
+    signature::verify(algorithm, &key.key, jws.signing_input.as_bytes(), &jws.signature).map_err(|_| {
+        refuse(
+            "id_token_signature",
+            "OpenID Connect Core §3.1.3.7 item 6",
+            "has a signature that does not verify",
+        )
+        .into()
+    })
+}
+
+fn check_claims(object: Object, expected: &Expected<'_>) -> Result<Claims> {
+    if object.str("iss") != Some(expected.issuer.as_str()) {
+        return Err(refuse(
+            "id_token_issuer",
+            "OpenID Connect Core §3.1.3.7 item 2",
+            "was issued by another server",
+        ));
+    }
+    check_audience(&object, expected.client_id)?;
+    let subject = object
+        .str("sub")
+        .filter(|sub| !sub.is_empty() && sub.len() <= 255 && sub.is_ascii())
+        .ok_or_else(|| {
+            refuse(
+                "id_token_subject",
+                "OpenID Connect Core §2",
+                "has no usable subject",
+            )
+        })?
+        .to_owned();
+    check_times(&object, expected.now)?;
+    check_at_hash(&object, expected.access_token)?;
+    match expected.occasion {
+        Occasion::SignIn { nonce, max_age } => {
+            if !object.str("nonce").is_some_and(|found| nonce.matches(found)) {
+                return Err(refuse(
+                    "id_token_nonce",
+                    "OpenID Connect Core §3.1.3.7 item 11",
+                    "does not carry the nonce of this sign-in: it was made for another one, or replayed",
+                ));
+            }
+            if let Some(max_age) = max_age {
+                check_auth_time(&object, max_age, expected.now)?;
+            }
+        }
+        Occasion::Refresh { original } => check_same_sign_in(&object, original)?,
+    }
+    Ok(Claims { subject, object })
+}
+
+fn check_audience(object: &Object, client_id: &str) -> Result<()> {
+    let audience = match object.get("aud") {
+        Some(Value::String(one)) => vec![one.clone()],
+        _ => object.strings("aud").unwrap_or_default(),
+    };
+    // Every audience must be trusted, and only ourselves are.
+    if audience.is_empty() || audience.iter().any(|a| a != client_id) {
+        return Err(refuse(
+            "id_token_audience",
+            "OpenID Connect Core §3.1.3.7 item 3",
+            "is not for this client, or not for it alone",
+        ));
+    }
+    if object.get("azp").is_some() && object.str("azp") != Some(client_id) {
+        return Err(refuse(
+            "id_token_authorized_party",
+            "OpenID Connect Core §3.1.3.7 item 5",
+            "was issued to another client (azp)",
+        ));
+    }
+    Ok(())
+}
+
+fn check_times(object: &Object, now: i64) -> Result<()> {
+    let time = |name: &str| {
+        object.numeric_date(name).filter(|t| *t > 0).ok_or_else(|| {
+            refuse(
+                "id_token_time",
+                "OpenID Connect Core §2",
+                &format!("has no usable {name}"),
+            )
+        })
+    };
+    let (expires, issued) = (time("exp")?, time("iat")?);
+    if now >= expires.saturating_add(SKEW_SECONDS) {
+        return Err(refuse(
+            "id_token_expired",
+            "OpenID Connect Core §3.1.3.7 item 9",
+            "has expired; if it was made just now, the clock of this device is wrong",
+        ));
+    }
+    if issued > now.saturating_add(SKEW_SECONDS) {
+        return Err(refuse(
+            "id_token_from_the_future",
+            "OpenID Connect Core §3.1.3.7 item 10",
+            "was issued in the future: the clock of this device or of the server is wrong",
+        ));
+    }
+    Ok(())
+}
+
+/// If there is an `at_hash`, the access token must be the one it was made for (§3.1.3.8). The hash is that of the
+/// algorithm; all algorithms here use SHA-256.
+fn check_at_hash(object: &Object, access_token: &AccessToken) -> Result<()> {
+    let Some(claim) = object.get("at_hash") else {
+        return Ok(());
+    };
+    let digest = Sha256::digest(access_token.expose());
+    let (left, _) = digest.split_at(16);
+    if claim.as_str() != Some(URL_SAFE_NO_PAD.encode(left).as_str()) {
+        return Err(refuse(
+            "id_token_at_hash",
+            "OpenID Connect Core §3.1.3.8",
+            "was not issued together with the access token beside it",
+        ));
+    }
+    Ok(())
+}
+
+fn check_auth_time(object: &Object, max_age: u32, now: i64) -> Result<()> {
+    let oldest = now
+        .saturating_sub(i64::from(max_age))
+        .saturating_sub(SKEW_SECONDS);
+    match object.numeric_date("auth_time") {
+        Some(auth_time) if auth_time >= oldest => Ok(()),
+        _ => Err(refuse(
+            "id_token_auth_time",
+            "OpenID Connect Core §3.1.3.7 item 13",
+            "does not show that the user authenticated as recently as was asked",
+        )),
+    }
+}
+
+fn check_same_sign_in(object: &Object, original: &Claims) -> Result<()> {
+    let refuse = |code, why: &str| Err(refuse(code, "OpenID Connect Core §12.2", why));
+    if object.str("sub") != Some(original.subject()) {
+        return refuse(
+            "id_token_subject_changed",
+            "is about another user than the one who signed in",
+        );
+    }
+    if let (Some(now), Some(then)) = (object.get("nonce"), original.get("nonce"))
+        && now != then
+    {
+        return refuse("id_token_nonce", "carries the nonce of another sign-in");
+    }
+    if let (Some(now), Some(then)) = (object.numeric_date("auth_time"), original.auth_time())
+        && now != then
+    {
+        return refuse("id_token_auth_time", "names another time of sign-in");
+    }
+    Ok(())
+}
+
+fn refuse(code: &'static str, clause: &'static str, why: &str) -> Error {
+    Error::protocol(Stage::IdToken, code, clause, format!("the ID token {why}"))
+}

@@ -1,0 +1,267 @@
+//! JSON as security objects need it: UTF-8, no name twice, bounded depth, members taken by type.
+//!
+//! RFC 8259 §4 leaves the meaning of a repeated name open, so two readers of one token could see two different
+//! users; a repeated name is refused (RFC 7519 §4, RFC 8725).
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// The deepest nesting accepted.
+pub(crate) const MAX_DEPTH: usize = 32;
+
+/// A JSON object that kept the rules above.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Object(pub(crate) Map<String, Value>);
+
+/// Why bytes are not such an object. Holds no content: it may be a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JsonError {
+    Syntax,
+    NotAnObject,
+    Duplicate,
+    TooDeep,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Syntax => "not valid JSON",
+            Self::NotAnObject => "JSON, but not an object",
+            Self::Duplicate => "a JSON object with a repeated member name",
+            Self::TooDeep => "JSON nested too deeply",
+        })
+    }
+}
+
+impl Object {
+    /// Parses one object that fills the whole input. A leading byte-order mark is tolerated (RFC 8259 §8.1).
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let value = Strict { depth: MAX_DEPTH }
+            .deserialize(&mut reader)
+            .map_err(|e| classify(&e))?;
+        reader.end().map_err(|_| JsonError::Syntax)?;
+        match value {
+            Value::Object(map) => Ok(Self(map)),
+            _ => Err(JsonError::NotAnObject),
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// A string member; `None` if it is missing or of another type.
+    pub(crate) fn str(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Value::as_str)
+    }
+
+    /// A string member that is present and not empty, moved out so that no copy of it stays behind.
+    pub(crate) fn take_string(&mut self, name: &str) -> Option<String> {
+        if self.str(name).is_none_or(|s| s.is_empty()) {
+            return None;
+        }
+        match self.0.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// An array of strings; `None` if it is missing or anything in it is of another type (RFC 8414 §3.2: an
+    /// absent list means the default).
+    pub(crate) fn strings(&self, name: &str) -> Option<Vec<String>> {
+        let items = self.get(name)?.as_array()?;
+        items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect()
+    }
+
+    /// A boolean member; anything else counts as absent.
+    pub(crate) fn bool(&self, name: &str) -> Option<bool> {
+        self.get(name).and_then(Value::as_bool)
+    }
+
+    /// A `NumericDate` (RFC 7519 §2): seconds, perhaps with a fraction, which is dropped.
+    pub(crate) fn numeric_date(&self, name: &str) -> Option<i64> {
+        number_to_seconds(self.get(name)?.as_number()?)
+    }
+}
+
+/// A number as whole seconds, if it is finite and within the years a clock can show.
+#[allow(clippy::cast_possible_truncation, reason = "the range is checked first")]
+pub(crate) fn number_to_seconds(number: &Number) -> Option<i64> {
+    const YEAR_9999: i64 = 253_402_300_799;
+    let seconds = number.as_i64().or_else(|| {
+        let float = number.as_f64()?;
+        (float.is_finite() && float.abs() <= YEAR_9999 as f64).then_some(float as i64)
+    })?;
+    (seconds.abs() <= YEAR_9999).then_some(seconds)
+}
+
+const DUPLICATE: &str = "duplicate name";
+const TOO_DEEP: &str = "too deep";
+
+fn classify(error: &serde_json::Error) -> JsonError {
+    let text = error.to_string();
+    if text.starts_with(DUPLICATE) {
+        JsonError::Duplicate
+    } else if text.starts_with(TOO_DEEP) || text.starts_with("recursion limit") {
+        JsonError::TooDeep
+    } else {
+        JsonError::Syntax
+    }
+}
+
+/// Builds a [`Value`] under the rules of this file.
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: usize,
+}
+
+impl Strict {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        self.depth
+            .checked_sub(1)
+            .map(|depth| Self { depth })
+            .ok_or_else(|| E::custom(TOO_DEEP))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(inner)? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut members = Map::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if members.contains_key(&name) {
+                return Err(A::Error::custom(DUPLICATE));
+            }
+            let value = map.next_value_seed(inner)?;
+            members.insert(name, value);
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jw_19_bi_46_a_repeated_name_is_refused_at_any_depth() {
+        assert_eq!(
+            Object::parse(br#"{"a":1,"a":1}"#).unwrap_err(),
+            JsonError::Duplicate
+        );
+        assert_eq!(
+            Object::parse(br#"{"a":{"b":1,"b":2}}"#).unwrap_err(),
+            JsonError::Duplicate
+        );
+        assert_eq!(
+            Object::parse(br#"{"a":1,"\u0061":1}"#).unwrap_err(),
+            JsonError::Duplicate
+        );
+    }
+
+    #[test]
+    fn bi_45_depth_is_bounded_without_overflowing_the_stack() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let deep = format!("{{\"a\":{}1{}}}", open.repeat(10_000), close.repeat(10_000));
+            assert_eq!(Object::parse(deep.as_bytes()).unwrap_err(), JsonError::TooDeep);
+        }
+        let fits = format!(
+            "{{\"a\":{}1{}}}",
+            "[".repeat(MAX_DEPTH - 1),
+            "]".repeat(MAX_DEPTH - 1)
+        );
+        assert!(Object::parse(fits.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn bi_43_45_47_only_one_whole_utf8_object() {
+        for bad in [
+            &b""[..],
+            b"{",
+            b"{} x",
+            b"{}{}",
+            b"\xff\xfe{\x00}\x00",
+            b"{\"a\":\"\xff\"}",
+            br#"{"a":"\ud800"}"#,
+        ] {
+            assert_eq!(Object::parse(bad).unwrap_err(), JsonError::Syntax, "{bad:?}");
+        }
+        for bad in [&b"[]"[..], b"\"x\"", b"1", b"null", b"true"] {
+            assert_eq!(Object::parse(bad).unwrap_err(), JsonError::NotAnObject);
+        }
+        assert!(
+            Object::parse(b"\xef\xbb\xbf{}").is_ok(),
+            "a leading byte-order mark is tolerated"
+        );
+    }
+
+    #[test]
+    fn oc_37_numeric_dates_may_have_a_fraction_and_must_be_finite() {
+        let object = Object::parse(br#"{"a":1.9,"b":1e400,"c":"1","d":-5,"e":1e18}"#);
+        // serde_json refuses 1e400 outright, which is as good.
+        assert!(object.is_err());
+        let object = Object::parse(br#"{"a":1.9,"c":"1","d":-5,"e":1e18}"#).unwrap();
+        assert_eq!(object.numeric_date("a"), Some(1));
+        assert_eq!(object.numeric_date("c"), None);
+        assert_eq!(object.numeric_date("d"), Some(-5));
+        assert_eq!(object.numeric_date("e"), None);
+    }
+}

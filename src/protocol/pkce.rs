@@ -1,0 +1,87 @@
+//! Proof Key for Code Exchange (RFC 7636), S256 only.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use crate::secret::secret_newtype;
+
+secret_newtype! {
+    /// The secret half of PKCE: it leaves the device once, with the code (RFC 7636 §4.5).
+    pub(crate) CodeVerifier
+}
+
+impl CodeVerifier {
+    /// From 32 random octets, which make 43 characters (RFC 7636 §4.1).
+    pub(crate) fn from_octets(octets: &[u8; 32]) -> Self {
+        Self::new(URL_SAFE_NO_PAD.encode(octets))
+    }
+
+    /// The public half: `BASE64URL(SHA256(ASCII(verifier)))` (RFC 7636 §4.2).
+    pub(crate) fn challenge(&self) -> CodeChallenge {
+        CodeChallenge(URL_SAFE_NO_PAD.encode(Sha256::digest(self.expose())))
+    }
+}
+
+/// The public half of PKCE, sent with the authorization request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CodeChallenge(String);
+
+impl CodeChallenge {
+    /// The only method there is here: `plain` reveals the verifier (RFC 9700 §2.1.1).
+    pub(crate) const METHOD: &'static str = "S256";
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pk_05_tv_01_to_06_challenges() {
+        let zeros = format!("-._~{}", "0".repeat(39));
+        for (verifier, challenge) in [
+            (
+                "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+                "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+            ),
+            (
+                "3641a2d12d66101249cdf7a79c000c1f8c05d2aafcf14bf146497bed",
+                "6fdkQaPm51l13DSukcAH3Mdx7_ntecHYd1vi3n0hMZY",
+            ),
+            (
+                "bEaL42izcC-o-xBk0K2vuJ6U-y1p9r_wW2dFWIWgjz-",
+                "HtPJkE32DJkowXxFcEC5nnFXgv1Z97Cn_krX96qwH0E",
+            ),
+            (&"a".repeat(43), "ZtNPunH49FD35FWYhT5Tv8I7vRKQJ8uxMaL0_9eHjNA"),
+            (&"~".repeat(128), "zNhOm5Jyonenca7bQzzpjUpwFDVrfhrbbOGCqgWA6HU"),
+            (&zeros, "x5MoAs9F3dXkYvjRhQzGsnUwIpQp1puTAV-_NdOuP3A"),
+        ] {
+            assert_eq!(
+                CodeVerifier::new(verifier.to_owned()).challenge().as_str(),
+                challenge
+            );
+        }
+    }
+
+    #[test]
+    fn pk_02_tv_07_octets_become_43_unreserved_characters() {
+        let octets = [
+            116, 24, 223, 180, 151, 153, 224, 37, 79, 250, 96, 125, 216, 173, 187, 186, 22, 212, 37, 77, 105,
+            214, 191, 240, 91, 88, 5, 88, 83, 132, 141, 121,
+        ];
+        assert_eq!(
+            CodeVerifier::from_octets(&octets).expose(),
+            "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+        );
+    }
+
+    #[test]
+    fn pk_12_a_verifier_does_not_print() {
+        let verifier = CodeVerifier::from_octets(&[7; 32]);
+        assert!(!format!("{verifier:?}").contains(verifier.expose()));
+    }
+}

@@ -1,0 +1,93 @@
+//! Scope: a set of tokens (RFC 6749 §3.3).
+
+use crate::error::{Error, Result};
+
+/// Scope tokens in the order they were given, each once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scope(Vec<String>);
+
+impl Scope {
+    /// From tokens that an app configured. Each must keep the grammar of RFC 6749 §3.3.
+    pub(crate) fn from_tokens<S: AsRef<str>>(tokens: impl IntoIterator<Item = S>) -> Result<Self> {
+        let mut kept: Vec<String> = Vec::new();
+        for token in tokens {
+            let token = token.as_ref();
+            if !is_scope_token(token) {
+                return Err(Error::configuration(
+                    "scope_malformed",
+                    "RFC 6749 §3.3",
+                    format!(
+                        "{token:?} is not a scope token: printable ASCII without space, quote and backslash; give several scopes one by one"
+                    ),
+                ));
+            }
+            if !kept.iter().any(|known| known == token) {
+                kept.push(token.to_owned());
+            }
+        }
+        Ok(Self(kept))
+    }
+
+    /// From a `scope` member of a response. Unlike our own request, what a server says is read leniently:
+    /// tokens that break the grammar are dropped.
+    pub(crate) fn from_response(text: &str) -> Self {
+        Self(
+            text.split(' ')
+                .filter(|token| is_scope_token(token))
+                .map(str::to_owned)
+                .collect(),
+        )
+    }
+
+    pub(crate) fn contains(&self, token: &str) -> bool {
+        self.0.iter().any(|known| known == token)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn tokens(&self) -> &[String] {
+        &self.0
+    }
+
+    /// The form on the wire: space-delimited.
+    pub(crate) fn to_wire(&self) -> String {
+        self.0.join(" ")
+    }
+}
+
+impl PartialEq for Scope {
+    /// The order has no meaning (RFC 6749 §3.3).
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().all(|token| other.contains(token)) && other.0.iter().all(|token| self.contains(token))
+    }
+}
+
+/// `1*( %x21 / %x23-5B / %x5D-7E )`
+fn is_scope_token(token: &str) -> bool {
+    !token.is_empty()
+        && token
+            .bytes()
+            .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oa_13_grammar_and_set_comparison() {
+        for bad in ["", "a b", "a\"", "a\\", "a\tb", "ä"] {
+            assert_eq!(
+                Scope::from_tokens([bad]).unwrap_err().code(),
+                "scope_malformed",
+                "{bad:?}"
+            );
+        }
+        let a = Scope::from_tokens(["openid", "profile", "openid"]).unwrap();
+        assert_eq!(a.to_wire(), "openid profile");
+        assert_eq!(a, Scope::from_tokens(["profile", "openid"]).unwrap());
+        assert_ne!(a, Scope::from_tokens(["profile", "OpenID"]).unwrap());
+    }
+}

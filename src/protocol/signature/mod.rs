@@ -1,0 +1,168 @@
+//! Verifying a signature (RFC 7518 §3): one function, two back ends.
+//!
+//! A Rust program that speaks TLS links AWS-LC already, so it verifies with that; the mobile build has no TLS of
+//! its own and takes the smaller pure-Rust code. Both are held to the same test vectors, and a build with both
+//! prefers AWS-LC.
+
+use super::jwk::{Algorithm, PublicKey};
+
+#[cfg(feature = "crypto-aws-lc")]
+mod aws_lc;
+#[cfg(all(feature = "crypto-rust", any(test, not(feature = "crypto-aws-lc"))))]
+mod rust_crypto;
+
+#[cfg(not(any(feature = "crypto-aws-lc", feature = "crypto-rust")))]
+compile_error!(
+    "gatepass needs a signature back end: enable `crypto-aws-lc` (comes with `http`) or `crypto-rust`"
+);
+
+/// The signature does not verify. Why is of no use to anyone but an attacker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadSignature;
+
+/// Verifies. The key must be of the algorithm's kind; `Jwk::fits` sees to that.
+pub(crate) fn verify(
+    algorithm: Algorithm,
+    key: &PublicKey,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), BadSignature> {
+    #[cfg(feature = "crypto-aws-lc")]
+    return aws_lc::verify(algorithm, key, message, signature);
+    #[cfg(all(feature = "crypto-rust", not(feature = "crypto-aws-lc")))]
+    return rust_crypto::verify(algorithm, key, message, signature);
+    #[cfg(not(any(feature = "crypto-aws-lc", feature = "crypto-rust")))]
+    return Err(BadSignature);
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+    use crate::protocol::jwk::JwkSet;
+    use crate::protocol::jws::CompactJws;
+
+    type Verify = fn(Algorithm, &PublicKey, &[u8], &[u8]) -> Result<(), BadSignature>;
+
+    /// Every back end in this build, so that `--all-features` holds both to the same vectors.
+    const BACK_ENDS: &[(&str, Verify)] = &[
+        #[cfg(feature = "crypto-aws-lc")]
+        ("aws-lc", aws_lc::verify),
+        #[cfg(feature = "crypto-rust")]
+        ("rust", rust_crypto::verify),
+    ];
+
+    // RFC 7515 appendices A.2 and A.3; published sample keys.
+    const PAYLOAD: &str =
+        "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+    const RS256_SIGNATURE: &str = "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+    const RSA_KEY: &str = r#"{"kty":"RSA","e":"AQAB","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ"}"#;
+    const ES256: &str = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
+    const EC_KEY: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
+
+    fn key(jwk: &str, algorithm: Algorithm) -> PublicKey {
+        let set = JwkSet::parse(format!("{{\"keys\":[{jwk}]}}").as_bytes()).unwrap();
+        set.select(None, algorithm).unwrap().key.clone()
+    }
+
+    fn verifies(verify: Verify, algorithm: Algorithm, jwk: &str, token: &str) -> bool {
+        let jws = CompactJws::parse(token).unwrap();
+        verify(
+            algorithm,
+            &key(jwk, algorithm),
+            jws.signing_input.as_bytes(),
+            &jws.signature,
+        )
+        .is_ok()
+    }
+
+    #[test]
+    fn tv_14_oc_25_rs256() {
+        let token = format!("eyJhbGciOiJSUzI1NiJ9.{PAYLOAD}.{RS256_SIGNATURE}");
+        for (name, verify) in BACK_ENDS {
+            assert!(verifies(*verify, Algorithm::Rs256, RSA_KEY, &token), "{name}");
+            assert!(
+                !verifies(*verify, Algorithm::Ps256, RSA_KEY, &token),
+                "{name}: PS256 is another algorithm"
+            );
+            let other = format!("eyJhbGciOiJSUzI1NiJ9.e30.{RS256_SIGNATURE}");
+            assert!(
+                !verifies(*verify, Algorithm::Rs256, RSA_KEY, &other),
+                "{name}: another payload"
+            );
+        }
+    }
+
+    #[test]
+    fn tv_15_es256() {
+        for (name, verify) in BACK_ENDS {
+            assert!(verifies(*verify, Algorithm::Es256, EC_KEY, ES256), "{name}");
+            let other = ES256.replace("DtEhU", "DtEhV");
+            assert!(
+                !verifies(*verify, Algorithm::Es256, EC_KEY, &other),
+                "{name}: another signature"
+            );
+        }
+    }
+
+    #[test]
+    fn bi_57_jw_14_signatures_of_the_wrong_shape() {
+        let es = CompactJws::parse(ES256).unwrap();
+        let (r, s) = es.signature.split_at(32);
+        let mut der = vec![0x30, 0x44, 0x02, 0x20];
+        der.extend_from_slice(r);
+        der.extend_from_slice(&[0x02, 0x20]);
+        der.extend_from_slice(s);
+        let message = es.signing_input.as_bytes();
+        let rsa = URL_SAFE_NO_PAD.decode(RS256_SIGNATURE).unwrap();
+        for (name, verify) in BACK_ENDS {
+            let ec = key(EC_KEY, Algorithm::Es256);
+            for bad in [
+                &[][..],
+                &[0; 64],
+                &der,
+                &es.signature[..63],
+                &[&es.signature[..], &[0]].concat(),
+            ] {
+                assert!(
+                    verify(Algorithm::Es256, &ec, message, bad).is_err(),
+                    "{name}: {} bytes",
+                    bad.len()
+                );
+            }
+            let rsa_key = key(RSA_KEY, Algorithm::Rs256);
+            for bad in [&[][..], &rsa[..255], &[&rsa[..], &[0]].concat(), &[0; 256]] {
+                assert!(
+                    verify(Algorithm::Rs256, &rsa_key, message, bad).is_err(),
+                    "{name}: {} bytes",
+                    bad.len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn jw_04_bi_74_a_point_off_the_curve_verifies_nothing() {
+        let off = PublicKey::P256 {
+            x: [1; 32],
+            y: [1; 32],
+        };
+        let es = CompactJws::parse(ES256).unwrap();
+        for (name, verify) in BACK_ENDS {
+            let outcome = verify(Algorithm::Es256, &off, es.signing_input.as_bytes(), &es.signature);
+            assert_eq!(outcome, Err(BadSignature), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_kind_verifies_nothing() {
+        for (name, verify) in BACK_ENDS {
+            let ec = key(EC_KEY, Algorithm::Es256);
+            assert!(verify(Algorithm::Rs256, &ec, b"x", &[1; 64]).is_err(), "{name}");
+            let rsa = key(RSA_KEY, Algorithm::Rs256);
+            assert!(verify(Algorithm::Es256, &rsa, b"x", &[1; 64]).is_err(), "{name}");
+        }
+    }
+}

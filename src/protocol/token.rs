@@ -1,0 +1,679 @@
+//! The token endpoint (RFC 6749 §3.2, §4.1.3, §5, §6): what is sent, and what an answer means.
+//!
+//! An answer is sorted by what it means for the *refresh token*, because that is what can be lost: a `200` that
+//! carries a new one obliges us to keep it, whatever else is wrong with the answer.
+
+use std::time::Duration;
+
+use ::http::{HeaderMap, StatusCode, header};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::callback::{ValidatedCallback, https_only};
+use super::form;
+use super::json::{self, JsonError, Object};
+use super::pkce::CodeVerifier;
+use super::redirect::RedirectUri;
+use super::scope::Scope;
+use super::text;
+use crate::error::{Delivery, Error, ErrorKind, ServerError, Stage};
+use crate::secret::secret_newtype;
+
+/// A lifetime longer than this is not believed.
+const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
+secret_newtype! {
+    /// A token for an API. Opaque: Gatepass never looks inside (RFC 9068 §6).
+    pub AccessToken
+}
+
+secret_newtype! {
+    /// The token that gets new access tokens. It never leaves the core.
+    pub(crate) RefreshToken
+}
+
+secret_newtype! {
+    /// An ID token as received, in compact form.
+    pub(crate) IdToken
+}
+
+/// The body that exchanges a code (RFC 6749 §4.1.3, RFC 7636 §4.5). `redirect_uri` is always sent: servers of
+/// RFC 6749 want it, those of OAuth 2.1 accept it.
+pub(crate) fn code_request(
+    client_id: &str,
+    callback: &ValidatedCallback,
+    redirect: &RedirectUri,
+    verifier: &CodeVerifier,
+) -> Zeroizing<Vec<u8>> {
+    form::encode([
+        ("grant_type", "authorization_code"),
+        ("code", callback.code().expose()),
+        ("redirect_uri", redirect.as_str()),
+        ("client_id", client_id),
+        ("code_verifier", verifier.expose()),
+    ])
+}
+
+/// The body that refreshes (RFC 6749 §6). No scope is sent: the grant stays what it was.
+pub(crate) fn refresh_request(client_id: &str, token: &RefreshToken) -> Zeroizing<Vec<u8>> {
+    form::encode([
+        ("grant_type", "refresh_token"),
+        ("refresh_token", token.expose()),
+        ("client_id", client_id),
+    ])
+}
+
+/// A good answer of the token endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenResponse {
+    pub(crate) access_token: AccessToken,
+    pub(crate) refresh_token: Option<RefreshToken>,
+    pub(crate) id_token: Option<IdToken>,
+    /// From the moment the server made the answer; `None` if it did not say, which is neither zero nor for ever.
+    pub(crate) expires_in: Option<Duration>,
+    /// The scope granted; `None` means as requested (RFC 6749 §5.1).
+    pub(crate) scope: Option<Scope>,
+}
+
+/// What an answer means.
+#[derive(Debug)]
+pub(crate) enum TokenAnswer {
+    /// Tokens.
+    Granted(TokenResponse),
+    /// The grant was processed, but what came back cannot be used. A refresh token in it must be kept all the same.
+    Unusable {
+        error: Error,
+        refresh_token: Option<RefreshToken>,
+    },
+    /// The server says that the grant is no longer any good (`invalid_grant`, whatever the status).
+    GrantRefused(Error),
+    /// The request was turned down without spending the grant.
+    Rejected(Error),
+    /// Nobody can tell whether the server processed the grant: 5xx, HTML, a cut body.
+    Unknown(Error),
+}
+
+impl TokenAnswer {
+    /// Sorts an answer. `stage` names the errors: the exchange of a code or a refresh.
+    pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], stage: Stage) -> Self {
+        if status.is_redirection() {
+            let to = headers
+                .get(header::LOCATION)
+                .and_then(|l| l.to_str().ok())
+                .and_then(host_of);
+            return Self::Rejected(
+                answer_error(
+                    ErrorKind::Server,
+                    stage,
+                    "token_endpoint_redirects",
+                    status,
+                    headers,
+                )
+                .map_message(format!(
+                    "the token endpoint redirects{}, and a grant is never sent on",
+                    to.map(|host| format!(" to {host}")).unwrap_or_default()
+                ))
+                .with_clause("RFC 9700 §4.12"),
+            );
+        }
+        let object = Object::parse(body);
+        if status.is_success() {
+            return Self::read_success(status, headers, object, stage);
+        }
+        // An error is told by its `error` member, not by the status: servers use 400, 401 and 403 (RFC 6749 §5.2).
+        let server = object.ok().and_then(|object| oauth_error(&object, status));
+        match server {
+            Some(server) if server.error.as_deref() == Some("invalid_grant") => Self::GrantRefused(
+                Error::new(
+                    ErrorKind::Server,
+                    stage,
+                    "invalid_grant",
+                    "the server refuses the grant",
+                )
+                .with_clause("RFC 6749 §5.2")
+                .with_server(server),
+            ),
+            _ if status == StatusCode::TOO_MANY_REQUESTS => {
+                let error = answer_error(ErrorKind::RateLimited, stage, "rate_limited", status, headers);
+                Self::Rejected(with_wait(error, headers))
+            }
+            // A server can fail after it has rotated, so 5xx leaves the outcome open even with an OAuth body.
+            _ if status.is_server_error() => {
+                let error = answer_error(ErrorKind::Server, stage, "server_failed", status, headers);
+                let error = match server {
+                    Some(server) => error.with_server(server),
+                    None => error,
+                };
+                Self::Unknown(with_wait(error, headers))
+            }
+            Some(server) => Self::Rejected(
+                Error::new(
+                    ErrorKind::Server,
+                    stage,
+                    "token_request_refused",
+                    "the server refuses the token request",
+                )
+                .with_clause("RFC 6749 §5.2")
+                .with_server(server),
+            ),
+            None => Self::Rejected(
+                answer_error(ErrorKind::Server, stage, "not_an_oauth_answer", status, headers)
+                    .with_clause("RFC 6749 §5.2"),
+            ),
+        }
+    }
+
+    fn read_success(
+        status: StatusCode,
+        headers: &HeaderMap,
+        object: Result<Object, JsonError>,
+        stage: Stage,
+    ) -> Self {
+        let unknown = |code, message: String| {
+            let error = Error::new(ErrorKind::Network(Delivery::UnknownOutcome), stage, code, message);
+            Self::Unknown(
+                error
+                    .with_clause("RFC 6749 §5.1")
+                    .with_server(status_only(status)),
+            )
+        };
+        let mut object = match object {
+            Ok(object) => object,
+            Err(JsonError::Duplicate) => {
+                return Self::Unusable {
+                    error: invalid(
+                        stage,
+                        "token_response_duplicate",
+                        "the token response has a member twice",
+                    ),
+                    refresh_token: None,
+                };
+            }
+            Err(e) => return unknown("token_response_garbled", format!("the token response is {e}")),
+        };
+        if let Some(server) = oauth_error(&object, status) {
+            // RFC 6749 §5.2: an error is never a success, even where the status says so.
+            let error = Error::new(
+                ErrorKind::Server,
+                stage,
+                "error_in_success",
+                "the server answered with an error",
+            )
+            .with_clause("RFC 6749 §5.2");
+            return match server.error.as_deref() {
+                Some("invalid_grant") => Self::GrantRefused(error.with_server(server)),
+                _ => Self::Rejected(error.with_server(server)),
+            };
+        }
+        let is_json = is_json_content(headers);
+        if !is_json && object.get("access_token").is_none() {
+            return unknown(
+                "token_response_garbled",
+                "the token response is not a token response".to_owned(),
+            );
+        }
+        // Taken out first: whatever is wrong below, a new refresh token must not be lost.
+        let refresh_token = object.take_string("refresh_token").map(RefreshToken::new);
+        match read_tokens(&mut object, refresh_token.as_ref(), is_json, stage) {
+            Ok(mut response) => {
+                response.refresh_token = refresh_token;
+                Self::Granted(response)
+            }
+            Err(error) => Self::Unusable { error, refresh_token },
+        }
+    }
+}
+
+fn read_tokens(
+    object: &mut Object,
+    refresh_token: Option<&RefreshToken>,
+    is_json: bool,
+    stage: Stage,
+) -> Result<TokenResponse, Error> {
+    if !is_json {
+        return Err(invalid(
+            stage,
+            "token_response_content_type",
+            "the token response is not labelled application/json",
+        ));
+    }
+    let access_token = object
+        .take_string("access_token")
+        .map(AccessToken::new)
+        .ok_or_else(|| {
+            invalid(
+                stage,
+                "access_token_missing",
+                "the token response has no access token",
+            )
+        })?;
+    if !is_bearer_token(access_token.expose()) {
+        return Err(invalid(
+            stage,
+            "access_token_malformed",
+            "the access token has characters that cannot stand in a header",
+        )
+        .with_clause("RFC 6750 §2.1"));
+    }
+    match object.str("token_type") {
+        Some(kind) if kind.eq_ignore_ascii_case("bearer") => {}
+        Some(kind) => {
+            let kind = text::clean(kind, 32);
+            return Err(invalid(
+                stage,
+                "token_type_unknown",
+                &format!("the token type {kind:?} is not understood"),
+            )
+            .with_clause("RFC 6749 §7.1"));
+        }
+        None => {
+            return Err(invalid(
+                stage,
+                "token_type_missing",
+                "the token response has no token type",
+            ));
+        }
+    }
+    if refresh_token.is_some_and(|token| token.expose() == access_token.expose()) {
+        return Err(invalid(
+            stage,
+            "tokens_equal",
+            "access token and refresh token are the same",
+        ));
+    }
+    Ok(TokenResponse {
+        access_token,
+        refresh_token: None,
+        id_token: object.take_string("id_token").map(IdToken::new),
+        expires_in: object.get("expires_in").and_then(lifetime),
+        scope: object.str("scope").map(Scope::from_response),
+    })
+}
+
+/// `expires_in` as servers send it: a number, or digits in a string. Zero or less has expired; what cannot be read
+/// is no statement at all.
+fn lifetime(value: &Value) -> Option<Duration> {
+    let seconds = match value {
+        Value::Number(number) => {
+            let seconds = number.as_i64().or_else(|| number.as_u64().map(|_| i64::MAX));
+            seconds
+                .or_else(|| json::number_to_seconds(number))
+                .or_else(|| number.as_f64().map(|f| if f > 0.0 { i64::MAX } else { 0 }))?
+        }
+        Value::String(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse().unwrap_or(i64::MAX)
+        }
+        _ => return None,
+    };
+    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(MAX_LIFETIME))
+}
+
+/// `b64token` (RFC 6750 §2.1), widened to every visible character: servers do use others, and what must be kept
+/// out are spaces and line breaks, which would forge a header.
+fn is_bearer_token(token: &str) -> bool {
+    token.bytes().all(|b| (0x21..=0x7e).contains(&b))
+}
+
+/// Whether the content type is `application/json`, in UTF-8 if it says.
+pub(crate) fn is_json_content(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()) else {
+        return false;
+    };
+    let mut parts = value.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let charset_fits = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    essence.eq_ignore_ascii_case("application/json") && charset_fits
+}
+
+/// The `error` of an OAuth error body, if it is one.
+pub(crate) fn oauth_error(object: &Object, status: StatusCode) -> Option<ServerError> {
+    let error = object.str("error").filter(|error| !error.is_empty())?;
+    Some(ServerError {
+        error: Some(text::clean(error, 128)),
+        description: object.str("error_description").map(|d| text::clean(d, 512)),
+        uri: object.str("error_uri").and_then(https_only),
+        status: Some(status.as_u16()),
+    })
+}
+
+/// `Retry-After` in its form of seconds (RFC 9110 §10.2.3), at most five minutes for someone who is waiting.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(300);
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if value.bytes().all(|b| b.is_ascii_digit()) && !value.is_empty() {
+        return Some(value.parse().map_or(LONGEST, Duration::from_secs).min(LONGEST));
+    }
+    None
+}
+
+fn with_wait(error: Error, headers: &HeaderMap) -> Error {
+    match retry_after(headers) {
+        Some(wait) => error.with_retry_after(wait),
+        None => error,
+    }
+}
+
+fn status_only(status: StatusCode) -> ServerError {
+    ServerError {
+        status: Some(status.as_u16()),
+        ..ServerError::default()
+    }
+}
+
+/// An error about an answer that is not in OAuth's own form, naming what it is instead.
+fn answer_error(
+    kind: ErrorKind,
+    stage: Stage,
+    code: &'static str,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Error {
+    let content = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .map(|v| text::clean(v, 64));
+    let message = format!(
+        "the token endpoint answered with {}, not with an OAuth answer",
+        content.unwrap_or_else(|| "no content type".to_owned())
+    );
+    Error::new(kind, stage, code, message).with_server(status_only(status))
+}
+
+fn invalid(stage: Stage, code: &'static str, message: &str) -> Error {
+    Error::protocol(stage, code, "RFC 6749 §5.1", message)
+}
+
+fn host_of(url: &str) -> Option<String> {
+    url::Url::parse(url)
+        .ok()?
+        .host_str()
+        .map(|host| text::clean(host, 253))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::NextStep;
+
+    fn headers(content_type: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+        headers
+    }
+
+    fn read(status: u16, body: &str) -> TokenAnswer {
+        let status = StatusCode::from_u16(status).unwrap();
+        TokenAnswer::read(
+            status,
+            &headers("application/json"),
+            body.as_bytes(),
+            Stage::Refresh,
+        )
+    }
+
+    fn granted(body: &str) -> TokenResponse {
+        match read(200, body) {
+            TokenAnswer::Granted(response) => response,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn unusable(body: &str) -> (&'static str, Option<String>) {
+        match read(200, body) {
+            TokenAnswer::Unusable { error, refresh_token } => {
+                (error.code(), refresh_token.map(|token| token.expose().to_owned()))
+            }
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn oa_23_oa_24_oa_26_a_good_answer() {
+        let response = granted(
+            r#"{"access_token":"A","token_type":"BEARER","expires_in":3600,"refresh_token":"R","scope":"a b","x":{}}"#,
+        );
+        assert_eq!(response.access_token.expose(), "A");
+        assert_eq!(response.refresh_token.unwrap().expose(), "R");
+        assert_eq!(response.expires_in, Some(Duration::from_secs(3600)));
+        assert_eq!(response.scope.unwrap().tokens(), ["a", "b"]);
+    }
+
+    #[test]
+    fn bi_31_to_35_expires_in() {
+        let of = |value: &str| {
+            granted(&format!(
+                r#"{{"access_token":"A","token_type":"Bearer","expires_in":{value}}}"#
+            ))
+            .expires_in
+        };
+        let seconds = |s| Some(Duration::from_secs(s));
+        assert_eq!(of(r#""3600""#), seconds(3600));
+        assert_eq!(of("-5"), seconds(0));
+        assert_eq!(of("0"), seconds(0));
+        assert_eq!(of("3600.5"), seconds(3600));
+        for huge in [
+            "9223372036854775808",
+            "1e300",
+            r#""99999999999999999999999""#,
+            "99999999999",
+        ] {
+            assert_eq!(of(huge), Some(MAX_LIFETIME), "{huge}");
+        }
+        for junk in ["null", "true", r#""abc""#, "[]", r#""""#, r#""-1""#] {
+            assert_eq!(of(junk), None, "{junk}");
+        }
+    }
+
+    #[test]
+    fn bi_36_to_39_bi_53_an_unusable_answer_still_yields_its_refresh_token() {
+        let kept = Some("R".to_owned());
+        for (body, code) in [
+            (
+                r#"{"access_token":"A","refresh_token":"R"}"#,
+                "token_type_missing",
+            ),
+            (
+                r#"{"access_token":"A","token_type":"mac","refresh_token":"R"}"#,
+                "token_type_unknown",
+            ),
+            (
+                r#"{"token_type":"Bearer","refresh_token":"R"}"#,
+                "access_token_missing",
+            ),
+            (
+                r#"{"access_token":"","token_type":"Bearer","refresh_token":"R"}"#,
+                "access_token_missing",
+            ),
+            (
+                r#"{"access_token":7,"token_type":"Bearer","refresh_token":"R"}"#,
+                "access_token_missing",
+            ),
+            (
+                r#"{"access_token":"a\r\nX: y","token_type":"Bearer","refresh_token":"R"}"#,
+                "access_token_malformed",
+            ),
+            (
+                r#"{"access_token":"a b","token_type":"Bearer","refresh_token":"R"}"#,
+                "access_token_malformed",
+            ),
+            (
+                r#"{"access_token":"é","token_type":"Bearer","refresh_token":"R"}"#,
+                "access_token_malformed",
+            ),
+            (
+                r#"{"access_token":"R","token_type":"Bearer","refresh_token":"R"}"#,
+                "tokens_equal",
+            ),
+        ] {
+            assert_eq!(unusable(body), (code, kept.clone()), "{body}");
+        }
+        for absent in [r#""""#, "null", "7"] {
+            let body = format!(r#"{{"access_token":"A","token_type":"Bearer","refresh_token":{absent}}}"#);
+            assert!(granted(&body).refresh_token.is_none(), "{absent}");
+        }
+    }
+
+    #[test]
+    fn bi_40_oa_28_oa_29_rr_17_rr_20_errors_are_told_by_their_code() {
+        for status in [200, 400, 401, 403] {
+            let answer = read(status, r#"{"error":"invalid_grant","error_description":"gone"}"#);
+            let TokenAnswer::GrantRefused(error) = answer else {
+                panic!("{answer:?}")
+            };
+            assert_eq!(error.server().unwrap().description.as_deref(), Some("gone"));
+            assert_eq!(error.next_step(), NextStep::SignInAgain);
+        }
+        for code in [
+            "invalid_client",
+            "invalid_request",
+            "invalid_scope",
+            "unauthorized_client",
+            "unheard_of",
+        ] {
+            for status in [200, 400, 401, 403] {
+                let answer = read(status, &format!(r#"{{"error":"{code}"}}"#));
+                assert!(
+                    matches!(answer, TokenAnswer::Rejected(_)),
+                    "{status} {code}: {answer:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn bi_41_43_45_47_rr_12_garbage_leaves_the_outcome_open() {
+        for body in [
+            "<html>portal</html>",
+            "",
+            "{\"access_token\":\"A\"",
+            "{} x",
+            "[]",
+            "\"x\"",
+            "{\"a\":\"\\ud800\"}",
+        ] {
+            let answer = read(200, body);
+            let TokenAnswer::Unknown(error) = answer else {
+                panic!("{body}: {answer:?}")
+            };
+            assert_eq!(error.kind(), ErrorKind::Network(Delivery::UnknownOutcome));
+        }
+        assert!(matches!(read(204, ""), TokenAnswer::Unknown(_)));
+        for body in [r#"{"error":"server_error"}"#, "<html>", ""] {
+            for status in [500, 502, 503] {
+                assert!(
+                    matches!(read(status, body), TokenAnswer::Unknown(_)),
+                    "{status} {body}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn bi_42_a_token_response_under_another_content_type() {
+        for label in ["text/html", "text/plain", "application/json; charset=latin1"] {
+            let body = br#"{"access_token":"A","token_type":"Bearer","refresh_token":"R"}"#;
+            let answer = TokenAnswer::read(StatusCode::OK, &headers(label), body, Stage::Refresh);
+            let TokenAnswer::Unusable { error, refresh_token } = answer else {
+                panic!("{label}: {answer:?}")
+            };
+            assert_eq!(error.code(), "token_response_content_type");
+            assert_eq!(refresh_token.unwrap().expose(), "R");
+            let other = TokenAnswer::read(StatusCode::OK, &headers(label), b"{}", Stage::Refresh);
+            assert!(matches!(other, TokenAnswer::Unknown(_)), "{label}");
+        }
+        for label in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+        ] {
+            assert!(is_json_content(&headers(label)), "{label}");
+        }
+    }
+
+    #[test]
+    fn bi_44_rr_22_a_redirect_is_not_followed_and_spends_nothing() {
+        for status in [301, 302, 303, 307, 308] {
+            let mut headers = headers("text/html");
+            headers.insert(
+                header::LOCATION,
+                "https://evil.example/token?x=1".parse().unwrap(),
+            );
+            let status = StatusCode::from_u16(status).unwrap();
+            let answer = TokenAnswer::read(status, &headers, b"", Stage::Refresh);
+            let TokenAnswer::Rejected(error) = answer else {
+                panic!("{answer:?}")
+            };
+            assert!(error.to_string().contains("evil.example"), "{error}");
+            assert!(!error.to_string().contains("x=1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn bi_46_a_repeated_member() {
+        assert_eq!(
+            unusable(r#"{"access_token":"A","access_token":"B","token_type":"Bearer"}"#).0,
+            "token_response_duplicate"
+        );
+    }
+
+    #[test]
+    fn bi_50_bi_51_rr_21_a_firewall_page_spends_nothing() {
+        for (status, body) in [
+            (403, "<html>"),
+            (404, ""),
+            (451, "no"),
+            (400, r#"{"error":7}"#),
+            (400, r#"{"error":""}"#),
+        ] {
+            let answer = read(status, body);
+            let TokenAnswer::Rejected(error) = answer else {
+                panic!("{answer:?}")
+            };
+            assert_eq!(
+                (error.code(), error.kind()),
+                ("not_an_oauth_answer", ErrorKind::Server)
+            );
+            assert_eq!(error.server().unwrap().status, Some(status));
+        }
+        let long = format!(
+            r#"{{"error":"{}","error_description":"{}"}}"#,
+            "e".repeat(9999),
+            "d".repeat(99999)
+        );
+        let TokenAnswer::Rejected(error) = read(400, &long) else {
+            panic!()
+        };
+        assert!(error.to_string().len() < 1000);
+    }
+
+    #[test]
+    fn rr_14_bi_87_retry_after() {
+        let wait = |value: &str| {
+            let mut headers = headers("text/plain");
+            headers.insert(header::RETRY_AFTER, value.parse().unwrap());
+            let answer = TokenAnswer::read(StatusCode::TOO_MANY_REQUESTS, &headers, b"", Stage::Refresh);
+            let TokenAnswer::Rejected(error) = answer else {
+                panic!("{answer:?}")
+            };
+            assert_eq!(error.kind(), ErrorKind::RateLimited);
+            error.next_step()
+        };
+        assert_eq!(wait("7"), NextStep::RetryAfter(Duration::from_secs(7)));
+        assert_eq!(
+            wait("1000000000000"),
+            NextStep::RetryAfter(Duration::from_secs(300))
+        );
+        assert_eq!(
+            wait("99999999999999999999999999"),
+            NextStep::RetryAfter(Duration::from_secs(300))
+        );
+        for junk in ["-1", "soon", ""] {
+            assert_eq!(wait(junk), NextStep::Retry, "{junk}");
+        }
+    }
+}

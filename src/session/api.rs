@@ -1,0 +1,278 @@
+//! Calling APIs with the token attached: to the origins the app listed, and to no other.
+
+use std::fmt;
+use std::time::Duration;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use serde::de::DeserializeOwned;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::Session;
+use super::snapshot::Snapshot;
+use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::ports::{HttpRequest, HttpResponse};
+use crate::protocol::userinfo::Userinfo;
+
+/// An HTTP client for the APIs of the session.
+///
+/// A request to an origin listed with [`ClientBuilder::api`](crate::ClientBuilder::api) carries the access token
+/// in its `Authorization` header (RFC 6750 §2.1), refreshed first if need be; an answer of 401 is met with one
+/// refresh and one more try. A request to any other origin passes through untouched. Redirects are not followed,
+/// so a token never travels to another origin (RFC 6750 §5.3).
+#[derive(Clone, Debug)]
+pub struct SessionHttp {
+    session: Session,
+}
+
+impl Session {
+    /// Calls APIs with the session's token.
+    #[must_use]
+    pub fn http(&self) -> SessionHttp {
+        SessionHttp {
+            session: self.clone(),
+        }
+    }
+
+    /// What the server's userinfo endpoint says of the user (OpenID Connect Core §5.3). Asks the server each time.
+    ///
+    /// Safe to cancel.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] if the server has no such endpoint or the sign-in did not ask for `openid`;
+    /// [`ErrorKind::Protocol`] if the answer is about another user; else as
+    /// [`access_token`](Session::access_token).
+    pub async fn userinfo(&self) -> Result<Userinfo> {
+        let Some(claims) = self.claims() else {
+            return Err(Error::configuration(
+                "userinfo_without_openid",
+                "OpenID Connect Core §5.3.2",
+                "userinfo needs a sign-in with the scope openid",
+            )
+            .at_stage(Stage::Userinfo));
+        };
+        let context = self.slot.context.clone();
+        let server = self
+            .slot
+            .context
+            .run(async move { context.server().await })
+            .await?;
+        let Some(endpoint) = server.userinfo_endpoint() else {
+            return Err(Error::configuration(
+                "userinfo_not_offered",
+                "OpenID Connect Core §5.3",
+                "the server has no userinfo endpoint",
+            )
+            .at_stage(Stage::Userinfo));
+        };
+        let mut request = HttpRequest::new(Method::GET, endpoint.clone());
+        request
+            .headers
+            .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let response = self.send_with_token(Stage::Userinfo, request).await?;
+        Userinfo::read(
+            response.status,
+            &response.headers,
+            &response.body,
+            claims.subject(),
+        )
+    }
+
+    /// Sends with the token attached; after a 401 refreshes once, and tries once more.
+    async fn send_with_token(&self, stage: Stage, request: HttpRequest) -> Result<HttpResponse> {
+        let snapshot = self.current().await?;
+        let response = self.send_once(stage, request.clone(), &snapshot).await?;
+        if response.status != StatusCode::UNAUTHORIZED || !self.can_refresh().await? {
+            return Ok(response);
+        }
+        // If the token was replaced while the request was under way, that is the refresh.
+        let newer = self.slot.refreshed(self.epoch, snapshot.generation).await?;
+        self.send_once(stage, request, &newer).await
+    }
+
+    async fn send_once(
+        &self,
+        stage: Stage,
+        mut request: HttpRequest,
+        snapshot: &Snapshot,
+    ) -> Result<HttpResponse> {
+        let value = Zeroizing::new(format!("Bearer {}", snapshot.token.expose()));
+        let mut value = HeaderValue::from_str(&value).map_err(|_| {
+            Error::internal(stage, "an access token that cannot stand in a header was stored")
+        })?;
+        value.set_sensitive(true);
+        request.headers.insert(header::AUTHORIZATION, value);
+        let context = self.slot.context.clone();
+        self.slot
+            .context
+            .run(async move { context.send(stage, request).await })
+            .await
+    }
+}
+
+impl SessionHttp {
+    /// Starts a GET.
+    pub fn get(&self, url: impl AsRef<str>) -> ApiRequest {
+        self.request(Method::GET, url)
+    }
+
+    /// Starts a POST.
+    pub fn post(&self, url: impl AsRef<str>) -> ApiRequest {
+        self.request(Method::POST, url)
+    }
+
+    /// Starts a request with any method. A URL or header that is not well-formed is told by
+    /// [`send`](ApiRequest::send).
+    pub fn request(&self, method: Method, url: impl AsRef<str>) -> ApiRequest {
+        let request = Url::parse(url.as_ref())
+            .map(|url| HttpRequest::new(method, url))
+            .map_err(|e| bad_request("url_malformed", format!("the URL cannot be used: {e}")));
+        ApiRequest {
+            session: self.session.clone(),
+            request,
+        }
+    }
+}
+
+/// A request to an API, being built.
+#[derive(Debug)]
+#[must_use = "a request does nothing until it is sent"]
+pub struct ApiRequest {
+    session: Session,
+    request: Result<HttpRequest>,
+}
+
+impl ApiRequest {
+    fn change(mut self, change: impl FnOnce(&mut HttpRequest) -> Result<()>) -> Self {
+        self.request = self
+            .request
+            .and_then(|mut request| change(&mut request).map(|()| request));
+        self
+    }
+
+    /// Adds a header. `Authorization` is the session's own, and refused.
+    pub fn header(self, name: &str, value: &str) -> Self {
+        self.change(|request| {
+            let name = HeaderName::try_from(name)
+                .map_err(|_| bad_request("header_malformed", format!("{name:?} is not a header name")))?;
+            if name == header::AUTHORIZATION {
+                return Err(bad_request(
+                    "authorization_header_set",
+                    "the Authorization header is set by the session; use another client for another credential".into(),
+                ));
+            }
+            let value = HeaderValue::from_str(value)
+                .map_err(|_| bad_request("header_malformed", format!("the value of {name} cannot stand in a header")))?;
+            request.headers.append(name, value);
+            Ok(())
+        })
+    }
+
+    /// Sets the body and its content type.
+    pub fn body(self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        self.header("content-type", content_type).change(|request| {
+            request.body = Zeroizing::new(body.into());
+            Ok(())
+        })
+    }
+
+    /// How long the exchange may take, 30 s unless set. A refresh before it has its own time.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.change(|request| {
+            request.timeout = timeout;
+            Ok(())
+        })
+    }
+
+    /// The longest answer body to accept, 1 MiB unless set.
+    pub fn max_response_bytes(self, bytes: usize) -> Self {
+        self.change(|request| {
+            request.max_response_bytes = bytes;
+            Ok(())
+        })
+    }
+
+    /// Sends the request. A status other than 2xx is an answer, not an error.
+    ///
+    /// Dropping the future may abort the request, as with any HTTP client; a refresh that it began goes on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] if the request is not well-formed; [`ErrorKind::Network`] if no whole answer
+    /// came; else as [`Session::access_token`].
+    pub async fn send(self) -> Result<ApiResponse> {
+        let request = self.request?;
+        let context = &self.session.slot.context;
+        let response = if context.api_origins.contains(&request.url.origin()) {
+            self.session.send_with_token(Stage::Api, request).await?
+        } else {
+            let ports = context.ports.clone();
+            let host = request.url.host_str().unwrap_or_default().to_owned();
+            let exchange = async move {
+                ports.http.send(request).await.map_err(|failure| {
+                    Error::new(
+                        ErrorKind::Network(failure.delivery),
+                        Stage::Api,
+                        failure.reason.code(),
+                        format!("the request to {host} failed: {}", failure.detail),
+                    )
+                })
+            };
+            context.run(exchange).await?
+        };
+        Ok(ApiResponse(response))
+    }
+}
+
+/// The answer of an API.
+pub struct ApiResponse(HttpResponse);
+
+impl ApiResponse {
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The headers, duplicates kept.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.body
+    }
+
+    /// The body as text; what is not UTF-8 is replaced.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.bytes()).into_owned()
+    }
+
+    /// The body read as JSON.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`], code `api_json`, if it is not JSON of this shape.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(self.bytes()).map_err(|e| {
+            Error::protocol(
+                Stage::Api,
+                "api_json",
+                "RFC 8259",
+                format!("the API's answer is not the JSON expected: {e}"),
+            )
+        })
+    }
+}
+
+impl fmt::Debug for ApiResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ApiResponse").field(&self.0).finish()
+    }
+}
+
+fn bad_request(code: &'static str, message: String) -> Error {
+    Error::configuration(code, "RFC 9110", message).at_stage(Stage::Api)
+}

@@ -1,0 +1,345 @@
+//! A signed-in session's life: the token in memory, refresh, API calls, sign-out.
+//!
+//! ```text
+//!            access_token()                 the snapshot is fresh
+//!   caller ------------------> snapshot ----------------------------> token      (no I/O, no lock)
+//!                                 | otherwise
+//!                                 v
+//!                        single flight  (one per session; later callers await the same outcome)
+//!                                 |
+//!                    process lock, then re-read ------------------> newer generation stored: adopt it
+//!                                 |
+//!                        journal, durable
+//!                                 |
+//!                     one request, on the core's executor
+//!                                 |
+//!        granted: commit, verify, publish | refused: re-read, then end | anything else: keep the token
+//! ```
+//!
+//! Delivery order, always: durable, then snapshot, then waiters, then events.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+pub(crate) mod api;
+pub(crate) mod context;
+mod gate;
+pub(crate) mod record;
+mod refresh;
+mod sign_out;
+pub(crate) mod snapshot;
+
+pub use self::api::{ApiRequest, ApiResponse, SessionHttp};
+pub use self::sign_out::{Revocation, SignOut, SignedOut};
+
+use self::context::Context;
+use self::record::{SessionRecord, Standing};
+use self::refresh::Flight;
+pub(crate) use self::refresh::SentAt;
+use self::snapshot::{Published, Snapshot};
+use crate::error::{EndReason, Error, ErrorKind, Result, Stage};
+use crate::ports::{RecordKey, SessionEvent, Stored};
+use crate::protocol::id_token::Claims;
+use crate::protocol::token::AccessToken;
+
+/// Whether somebody is signed in. The first value is always [`Loading`](SessionState::Loading): it is never
+/// guessed before storage has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionState {
+    /// Storage has not been asked yet.
+    Loading,
+    /// Nobody ever signed in, or the user signed out.
+    SignedOut,
+    /// Somebody is signed in.
+    SignedIn,
+    /// The session needs a key that may only be used after the user proved to be present.
+    NeedsUserPresence,
+    /// Storage is locked, so nobody can tell yet.
+    StorageLocked,
+    /// The session ended without the user's doing.
+    Ended(EndReason),
+}
+
+/// Where one session of a client lives, whether somebody is signed in or not.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) context: Arc<Context>,
+    pub(crate) key: RecordKey,
+    published: Published,
+    state: watch::Sender<SessionState>,
+    /// Epoch and generation last published: an older record that arrives late is not.
+    newest: Mutex<(u64, u64)>,
+    flight: Mutex<Option<Flight>>,
+    gate: gate::Gate,
+    /// Refreshed tokens that storage refused to take. They are newer than anything stored.
+    held: Mutex<Option<SessionRecord>>,
+}
+
+impl Slot {
+    pub(crate) fn new(context: Arc<Context>, key: RecordKey) -> Self {
+        let gate = gate::of(&context.ports.storage, &key);
+        Self {
+            context,
+            key,
+            gate,
+            published: Published::default(),
+            state: watch::Sender::new(SessionState::Loading),
+            newest: Mutex::new((0, 0)),
+            flight: Mutex::new(None),
+            held: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn state(&self) -> watch::Receiver<SessionState> {
+        self.state.subscribe()
+    }
+
+    /// Makes a record, which is durable, visible to everybody. An older one than the last is passed over.
+    pub(crate) fn publish(&self, record: &SessionRecord) {
+        let mut newest = lock(&self.newest);
+        if (record.epoch, record.generation) < *newest {
+            return;
+        }
+        *newest = (record.epoch, record.generation);
+        self.published
+            .store(Snapshot::of(record, &*self.context.ports.clock));
+        self.state.send_replace(match &record.standing {
+            Standing::SignedIn(_) => SessionState::SignedIn,
+            Standing::Ended {
+                reason: EndReason::SignedOut,
+                ..
+            } => SessionState::SignedOut,
+            Standing::Ended { reason, .. } => SessionState::Ended(*reason),
+        });
+    }
+
+    /// Says that storage could not be asked, unless something better is known already.
+    fn publish_unreadable(&self, error: &Error) {
+        if error.kind() == ErrorKind::StorageLocked {
+            self.state.send_if_modified(|state| {
+                let unknown = *state == SessionState::Loading;
+                if unknown {
+                    *state = SessionState::StorageLocked;
+                }
+                unknown
+            });
+        }
+    }
+
+    pub(crate) fn emit(&self, event: SessionEvent) {
+        self.context.ports.events.event(event);
+    }
+
+    /// Reads the stored record.
+    pub(crate) async fn read(&self) -> Result<Option<(SessionRecord, Stored)>> {
+        let Some(stored) = self.context.load(&self.key).await? else {
+            return Ok(None);
+        };
+        let record = SessionRecord::decode(&stored.bytes)?;
+        Ok(Some((record, stored)))
+    }
+
+    /// The session that storage holds, if it holds one.
+    pub(crate) async fn restore(self: &Arc<Self>) -> Result<Option<Session>> {
+        let record = match self.read().await {
+            Ok(Some((record, _))) => record,
+            Ok(None) => {
+                self.state.send_if_modified(|state| {
+                    let unknown = matches!(state, SessionState::Loading | SessionState::StorageLocked);
+                    if unknown {
+                        *state = SessionState::SignedOut;
+                    }
+                    unknown
+                });
+                return Ok(None);
+            }
+            Err(error) => {
+                self.publish_unreadable(&error);
+                return Err(error);
+            }
+        };
+        self.publish(&record);
+        Ok(Session::of(self, &record))
+    }
+}
+
+/// A signed-in session. Cheap to clone; all clones are one session.
+///
+/// It outlives the process in secure storage: [`Client::session`](crate::Client::session) finds it again.
+#[derive(Clone)]
+pub struct Session {
+    slot: Arc<Slot>,
+    epoch: u64,
+    claims: Option<Arc<Claims>>,
+    scope: Arc<[String]>,
+}
+
+impl Session {
+    pub(crate) fn of(slot: &Arc<Slot>, record: &SessionRecord) -> Option<Self> {
+        let signed_in = record.signed_in()?;
+        Some(Self {
+            slot: Arc::clone(slot),
+            epoch: record.epoch,
+            claims: signed_in.claims.clone().map(Arc::new),
+            scope: signed_in.scope.tokens().into(),
+        })
+    }
+
+    /// A valid access token if one is at hand. No I/O, no waiting, no lock: fit for any thread and any hot path.
+    ///
+    /// `None` means that a call to [`access_token`](Session::access_token) would have to ask the server, or that
+    /// the session is over.
+    #[must_use]
+    pub fn peek(&self) -> Option<AccessToken> {
+        self.slot
+            .published
+            .usable(self.epoch, &*self.slot.context.ports.clock)
+    }
+
+    /// A valid access token, refreshed first if need be. However many callers ask at once, at most one request
+    /// is sent.
+    ///
+    /// Where a refresh fails while the current token is still valid, the current token is returned.
+    ///
+    /// Safe to cancel: dropping the future stops the waiting, never the refresh.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SessionEnded`] if only a new sign-in helps; [`ErrorKind::Network`], [`ErrorKind::Server`],
+    /// [`ErrorKind::StorageLocked`] and others if trying again can help: the session lives on.
+    pub async fn access_token(&self) -> Result<AccessToken> {
+        Ok(self.current().await?.token.clone())
+    }
+
+    /// Refreshes the tokens now, whatever the state of the current one.
+    ///
+    /// For tests and for servers that change what a token may do. An app that calls APIs needs
+    /// [`access_token`](Session::access_token) only. Safe to cancel, as that is.
+    ///
+    /// # Errors
+    /// As [`access_token`](Session::access_token), without falling back to the current token.
+    pub async fn refresh(&self) -> Result<()> {
+        let seen = self
+            .slot
+            .published
+            .load()
+            .map_or(0, |snapshot| snapshot.generation);
+        self.slot.refreshed(self.epoch, seen).await.map(drop)
+    }
+
+    /// Whether the server gave a refresh token, so that the session outlives its access token. Reads storage.
+    ///
+    /// # Errors
+    /// If storage cannot be read.
+    pub async fn can_refresh(&self) -> Result<bool> {
+        let slot = Arc::clone(&self.slot);
+        let epoch = self.epoch;
+        self.slot
+            .context
+            .run(async move {
+                let record = slot.read().await?.map(|(record, _)| record);
+                let live = record.filter(|record| record.epoch == epoch);
+                Ok(live.is_some_and(|r| r.signed_in().is_some_and(|s| s.refresh_token.is_some())))
+            })
+            .await
+    }
+
+    /// The snapshot to use now.
+    pub(crate) async fn current(&self) -> Result<Arc<Snapshot>> {
+        let clock = &self.slot.context.ports.clock;
+        let snapshot = self
+            .slot
+            .published
+            .load()
+            .filter(|snapshot| snapshot.epoch == self.epoch);
+        match snapshot {
+            Some(snapshot) if snapshot.is_fresh(clock.boot_millis()) => Ok(snapshot),
+            Some(old) => match self.slot.refreshed(self.epoch, old.generation).await {
+                Err(error) if !error.requires_sign_in() && old.is_usable(clock.boot_millis()) => Ok(old),
+                outcome => outcome,
+            },
+            None => self.slot.refreshed(self.epoch, 0).await,
+        }
+    }
+
+    /// The issuer that signed the user in, exactly as configured.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        self.slot.context.issuer.as_str()
+    }
+
+    /// The verified claims of the ID token; `None` if the sign-in did not ask for the scope `openid`.
+    #[must_use]
+    pub fn claims(&self) -> Option<&Claims> {
+        self.claims.as_deref()
+    }
+
+    /// The scope that was granted, which may be less than was asked for.
+    #[must_use]
+    pub fn scope(&self) -> &[String] {
+        &self.scope
+    }
+
+    /// How long the current access token can still be used; `None` if there is none, or the server did not say.
+    #[must_use]
+    pub fn expires_in(&self) -> Option<std::time::Duration> {
+        let snapshot = self
+            .slot
+            .published
+            .load()
+            .filter(|snapshot| snapshot.epoch == self.epoch)?;
+        let until = snapshot.usable_until();
+        let left = until.saturating_sub(self.slot.context.ports.clock.boot_millis());
+        (until != u64::MAX).then(|| std::time::Duration::from_millis(left))
+    }
+
+    /// The state of the session, now and at every change.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<SessionState> {
+        self.slot.state()
+    }
+
+    /// The token, the generation it belongs to, and until when it can be handed out, for a façade's snapshot.
+    #[cfg(feature = "uniffi")]
+    pub(crate) fn published(&self) -> Option<Arc<Snapshot>> {
+        self.slot
+            .published
+            .load()
+            .filter(|snapshot| snapshot.epoch == self.epoch)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("issuer", &self.slot.context.issuer)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An error for a session that is over.
+pub(crate) fn ended(reason: EndReason) -> Error {
+    let why = match reason {
+        EndReason::SignedOut => "the user signed out",
+        EndReason::ExpiredOrRevoked => "the server no longer accepts it",
+        EndReason::RotationLost => "the answer that carried its new refresh token was lost",
+        EndReason::StorageLost => "secure storage lost it",
+        EndReason::KeyLost => "the key it is bound to is gone",
+        EndReason::DeviceChanged => "it was restored on another device",
+        EndReason::SubjectChanged => "the server answered for another user",
+    };
+    Error::new(
+        ErrorKind::SessionEnded(reason),
+        Stage::Session,
+        reason.name(),
+        format!("the session is over: {why}; ask the user to sign in again"),
+    )
+}
+
+/// A lock that a panic cannot leave unusable: what it guards is replaced as a whole, never left half-changed.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

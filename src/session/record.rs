@@ -1,0 +1,339 @@
+//! The stored form of a session: one record, written as a whole.
+//!
+//! JSON with a version number. Members that a reader does not know are passed over, so that a newer version can
+//! add some; a record of a newer *version* is refused with a typed error, never taken for "no session".
+
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use crate::error::{EndReason, Error, ErrorKind, Result, Stage};
+use crate::protocol::id_token::Claims;
+use crate::protocol::json::Object;
+use crate::protocol::scope::Scope;
+use crate::protocol::token::{AccessToken, IdToken, RefreshToken};
+
+const VERSION: u64 = 1;
+
+/// A session as it is stored.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionRecord {
+    /// Rises with each sign-in and sign-out. Whoever holds an older one has no say any more.
+    pub(crate) epoch: u64,
+    /// Rises with each pair of tokens.
+    pub(crate) generation: u64,
+    pub(crate) standing: Standing,
+}
+
+/// What the record says of the session.
+#[derive(Clone, Debug)]
+pub(crate) enum Standing {
+    SignedIn(Box<SignedIn>),
+    /// Ended, for this reason. No token is kept; the hint helps the user to sign in again.
+    Ended {
+        reason: EndReason,
+        login_hint: Option<String>,
+    },
+}
+
+/// A session that lives.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedIn {
+    pub(crate) claims: Option<Claims>,
+    pub(crate) scope: Scope,
+    pub(crate) refresh_token: Option<RefreshToken>,
+    pub(crate) access_token: Option<StoredAccessToken>,
+    /// Kept as a hint for sign-out at the server.
+    pub(crate) id_token: Option<IdToken>,
+    /// The tokens are durable, but the ID token that came with them is not verified yet: not to be used.
+    pub(crate) provisional: bool,
+    /// A refresh was begun: the request may have been sent, and its outcome is not in this record.
+    pub(crate) journal: Option<Journal>,
+}
+
+/// An access token and until when it can be used, by both clocks.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredAccessToken {
+    pub(crate) token: AccessToken,
+    /// `None`: the server did not say, so until an API refuses it.
+    pub(crate) expiry: Option<Expiry>,
+}
+
+/// An instant by the boot clock of one run of the device, and by the wall clock for all others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expiry {
+    pub(crate) lifetime_millis: u64,
+    pub(crate) boot_millis: u64,
+    pub(crate) boot_id: Option<String>,
+    pub(crate) unix_millis: i64,
+}
+
+/// Written durably before the first byte of a refresh request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Journal {
+    pub(crate) attempt_id: String,
+    /// An earlier attempt with this same refresh token ended with nobody knowing its outcome.
+    pub(crate) uncertain: bool,
+}
+
+impl SessionRecord {
+    pub(crate) fn signed_in(&self) -> Option<&SignedIn> {
+        match &self.standing {
+            Standing::SignedIn(signed_in) => Some(signed_in),
+            Standing::Ended { .. } => None,
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut members = Map::new();
+        members.insert("v".into(), VERSION.into());
+        members.insert("epoch".into(), self.epoch.into());
+        members.insert("generation".into(), self.generation.into());
+        match &self.standing {
+            Standing::Ended { reason, login_hint } => {
+                members.insert("ended".into(), reason.name().into());
+                insert_some(&mut members, "login_hint", login_hint.as_deref());
+            }
+            Standing::SignedIn(session) => encode_signed_in(session, &mut members),
+        }
+        let value = Zeroing(Value::Object(members));
+        Zeroizing::new(value.0.to_string().into_bytes())
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let unreadable = |why: &str| {
+            Error::new(
+                ErrorKind::StorageLost,
+                Stage::Storage,
+                "record_unreadable",
+                format!("the stored session cannot be read: {why}"),
+            )
+        };
+        let mut object = Object::parse(bytes).map_err(|e| unreadable(&format!("it is {e}")))?;
+        let number = |object: &Object, name: &str| object.get(name).and_then(Value::as_u64);
+        match number(&object, "v") {
+            Some(VERSION) => {}
+            Some(newer) if newer > VERSION => {
+                return Err(Error::new(
+                    ErrorKind::Configuration,
+                    Stage::Storage,
+                    "record_newer",
+                    "the stored session was written by a newer version of this app; update the app",
+                ));
+            }
+            _ => return Err(unreadable("it has no version")),
+        }
+        let epoch = number(&object, "epoch").ok_or_else(|| unreadable("it has no epoch"))?;
+        let generation = number(&object, "generation").ok_or_else(|| unreadable("it has no generation"))?;
+        let standing = match object.str("ended").map(str::to_owned) {
+            Some(reason) => Standing::Ended {
+                reason: end_reason(&reason).ok_or_else(|| unreadable("it ended for an unknown reason"))?,
+                login_hint: object.take_string("login_hint"),
+            },
+            None => Standing::SignedIn(Box::new(decode_signed_in(&mut object))),
+        };
+        Ok(Self {
+            epoch,
+            generation,
+            standing,
+        })
+    }
+}
+
+fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Value>) {
+    members.insert("scope".into(), session.scope.tokens().into());
+    if session.provisional {
+        members.insert("provisional".into(), true.into());
+    }
+    if let Some(claims) = &session.claims {
+        members.insert("claims".into(), Value::Object(claims.object().0.clone()));
+    }
+    insert_some(
+        members,
+        "refresh_token",
+        session.refresh_token.as_ref().map(RefreshToken::expose),
+    );
+    insert_some(
+        members,
+        "id_token",
+        session.id_token.as_ref().map(IdToken::expose),
+    );
+    if let Some(access) = &session.access_token {
+        insert_some(members, "access_token", Some(access.token.expose()));
+        if let Some(expiry) = &access.expiry {
+            members.insert(
+                "expiry".into(),
+                json!({
+                    "lifetime_millis": expiry.lifetime_millis,
+                    "boot_millis": expiry.boot_millis,
+                    "boot_id": expiry.boot_id,
+                    "unix_millis": expiry.unix_millis,
+                }),
+            );
+        }
+    }
+    if let Some(journal) = &session.journal {
+        members.insert(
+            "journal".into(),
+            json!({ "attempt_id": journal.attempt_id, "uncertain": journal.uncertain }),
+        );
+    }
+}
+
+fn decode_signed_in(object: &mut Object) -> SignedIn {
+    let expiry = object.get("expiry").and_then(|expiry| {
+        Some(Expiry {
+            lifetime_millis: expiry.get("lifetime_millis")?.as_u64()?,
+            boot_millis: expiry.get("boot_millis")?.as_u64()?,
+            boot_id: expiry.get("boot_id")?.as_str().map(str::to_owned),
+            unix_millis: expiry.get("unix_millis")?.as_i64()?,
+        })
+    });
+    let journal = object.get("journal").map(|journal| Journal {
+        attempt_id: journal
+            .get("attempt_id")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
+        uncertain: journal.get("uncertain").and_then(Value::as_bool).unwrap_or(true),
+    });
+    let claims = match object.0.remove("claims") {
+        Some(Value::Object(claims)) => Claims::from_stored(Object(claims)),
+        _ => None,
+    };
+    SignedIn {
+        claims,
+        scope: Scope::from_response(&object.strings("scope").unwrap_or_default().join(" ")),
+        refresh_token: object.take_string("refresh_token").map(RefreshToken::new),
+        access_token: object.take_string("access_token").map(|token| StoredAccessToken {
+            token: AccessToken::new(token),
+            expiry,
+        }),
+        id_token: object.take_string("id_token").map(IdToken::new),
+        provisional: object.bool("provisional").unwrap_or(false),
+        journal,
+    }
+}
+
+fn insert_some(members: &mut Map<String, Value>, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        members.insert(name.to_owned(), value.into());
+    }
+}
+
+fn end_reason(name: &str) -> Option<EndReason> {
+    use EndReason as R;
+    [
+        R::ExpiredOrRevoked,
+        R::RotationLost,
+        R::KeyLost,
+        R::StorageLost,
+        R::DeviceChanged,
+        R::SubjectChanged,
+        R::SignedOut,
+    ]
+    .into_iter()
+    .find(|reason| reason.name() == name)
+}
+
+/// JSON that held tokens: its strings are overwritten when it is dropped.
+pub(crate) struct Zeroing(pub(crate) Value);
+
+impl Drop for Zeroing {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    use zeroize::Zeroize as _;
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> SessionRecord {
+        let claims = Object::parse(br#"{"sub":"alice","email":"alice@example.com"}"#).unwrap();
+        SessionRecord {
+            epoch: 3,
+            generation: 7,
+            standing: Standing::SignedIn(Box::new(SignedIn {
+                claims: Claims::from_stored(claims),
+                scope: Scope::from_tokens(["openid", "profile"]).unwrap(),
+                refresh_token: Some(RefreshToken::new("R".into())),
+                access_token: Some(StoredAccessToken {
+                    token: AccessToken::new("A".into()),
+                    expiry: Some(Expiry {
+                        lifetime_millis: 60_000,
+                        boot_millis: 5,
+                        boot_id: Some("b".into()),
+                        unix_millis: -1,
+                    }),
+                }),
+                id_token: Some(IdToken::new("I".into())),
+                provisional: true,
+                journal: Some(Journal {
+                    attempt_id: "x".into(),
+                    uncertain: true,
+                }),
+            })),
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_went() {
+        let bytes = record().encode();
+        assert_eq!(SessionRecord::decode(&bytes).unwrap().encode(), bytes);
+        let ended = SessionRecord {
+            epoch: 4,
+            generation: 7,
+            standing: Standing::Ended {
+                reason: EndReason::RotationLost,
+                login_hint: Some("a@b".into()),
+            },
+        };
+        assert_eq!(
+            SessionRecord::decode(&ended.encode()).unwrap().encode(),
+            ended.encode()
+        );
+    }
+
+    /// The format on disk is a promise to every app that shipped: a change to it is a new version.
+    #[test]
+    fn version_1_on_disk() {
+        assert_eq!(
+            std::str::from_utf8(&record().encode()).unwrap(),
+            concat!(
+                r#"{"access_token":"A","claims":{"email":"alice@example.com","sub":"alice"},"epoch":3,"#,
+                r#""expiry":{"boot_id":"b","boot_millis":5,"lifetime_millis":60000,"unix_millis":-1},"generation":7,"#,
+                r#""id_token":"I","journal":{"attempt_id":"x","uncertain":true},"provisional":true,"#,
+                r#""refresh_token":"R","scope":["openid","profile"],"v":1}"#
+            )
+        );
+    }
+
+    #[test]
+    fn bi_95_what_cannot_be_read_is_an_error_never_no_session() {
+        let whole = record().encode();
+        for cut in 0..whole.len() {
+            assert_eq!(
+                SessionRecord::decode(&whole[..cut]).unwrap_err().kind(),
+                ErrorKind::StorageLost,
+                "{cut}"
+            );
+        }
+        let newer = SessionRecord::decode(br#"{"v":2,"epoch":1,"generation":1}"#).unwrap_err();
+        assert_eq!(
+            (newer.kind(), newer.code()),
+            (ErrorKind::Configuration, "record_newer")
+        );
+        let unknown = SessionRecord::decode(br#"{"v":1,"epoch":1,"generation":1,"from_the_future":{}}"#);
+        assert!(unknown.is_ok(), "unknown members are passed over");
+    }
+}

@@ -1,0 +1,141 @@
+//! Signing out: here first, then at the server.
+
+use std::sync::Arc;
+
+use tracing::debug;
+
+use super::record::{SessionRecord, Standing};
+use super::{Session, Slot, lock};
+use crate::error::{EndReason, Error, ErrorKind, Result, Stage};
+use crate::ports::{CommitOutcome, SessionEvent};
+use crate::protocol::token::RefreshToken;
+
+/// How far a sign-out reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SignOut {
+    /// Forget the session on this device only. The grant at the server lives on.
+    Local,
+    /// Forget it here, then revoke the grant at the server (RFC 7009), without opening a browser.
+    #[default]
+    Revoke,
+}
+
+/// What came of a sign-out. Here the user is signed out in every case.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SignedOut {
+    /// What came of the revocation at the server.
+    pub revocation: Revocation,
+}
+
+/// What came of revoking the grant.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Revocation {
+    /// The server revoked it.
+    Done,
+    /// It was not asked for, or there was no refresh token to revoke.
+    NotNeeded,
+    /// The server offers no revocation: the grant lives until it expires there.
+    NotOffered,
+    /// The server could not be reached or refused. The grant may live until it expires there.
+    Failed(Error),
+}
+
+const COMMIT_ATTEMPTS: usize = 8;
+
+impl Session {
+    /// Signs out. The local part is done, durably, before the server is asked, so it holds without a network; a
+    /// refresh that is under way cannot bring the session back.
+    ///
+    /// Safe to cancel: dropping the future stops the waiting, never the sign-out.
+    ///
+    /// # Errors
+    /// Only if secure storage cannot be written: then the user is not signed out. A revocation that failed is told
+    /// in [`SignedOut::revocation`].
+    pub async fn sign_out(&self, how: SignOut) -> Result<SignedOut> {
+        let slot = Arc::clone(&self.slot);
+        let epoch = self.epoch;
+        self.slot
+            .context
+            .run(async move { slot.sign_out(epoch, how).await })
+            .await
+    }
+}
+
+impl Slot {
+    async fn sign_out(self: &Arc<Self>, epoch: u64, how: SignOut) -> Result<SignedOut> {
+        let Some(refresh_token) = self.forget(epoch).await? else {
+            return Ok(SignedOut {
+                revocation: Revocation::NotNeeded,
+            });
+        };
+        self.emit(SessionEvent::SignedOut);
+        let revocation = match (how, refresh_token) {
+            (SignOut::Local, _) | (_, None) => Revocation::NotNeeded,
+            (SignOut::Revoke, Some(token)) => match self.context.revoke(&token).await {
+                Ok(true) => Revocation::Done,
+                Ok(false) => Revocation::NotOffered,
+                Err(error) => {
+                    debug!(code = error.code(), "revocation failed");
+                    Revocation::Failed(error)
+                }
+            },
+        };
+        Ok(SignedOut { revocation })
+    }
+
+    /// Replaces the record by one without tokens, of the next epoch: whatever is still under way for the old one
+    /// meets it and is dropped. `None` if this session was over before.
+    #[allow(
+        clippy::option_option,
+        reason = "no session, a session without a refresh token, one with"
+    )]
+    async fn forget(&self, epoch: u64) -> Result<Option<Option<RefreshToken>>> {
+        for _ in 0..COMMIT_ATTEMPTS {
+            let Some((stored, raw)) = self.read().await? else {
+                return Ok(None);
+            };
+            if stored.epoch != epoch {
+                return Ok(None);
+            }
+            let Standing::SignedIn(session) = &stored.standing else {
+                return Ok(None);
+            };
+            // Tokens that storage refused earlier are the newest ones.
+            let held = lock(&self.held).clone();
+            let held_token = held
+                .as_ref()
+                .and_then(|r| r.signed_in())
+                .and_then(|s| s.refresh_token.clone());
+            let newest = held_token.or_else(|| session.refresh_token.clone());
+            let record = SessionRecord {
+                epoch: epoch + 1,
+                generation: stored.generation + 1,
+                standing: Standing::Ended {
+                    reason: EndReason::SignedOut,
+                    login_hint: None,
+                },
+            };
+            match self
+                .context
+                .commit(&self.key, raw.generation, record.encode())
+                .await?
+            {
+                CommitOutcome::Committed(_) => {
+                    *lock(&self.held) = None;
+                    self.publish(&record);
+                    return Ok(Some(newest));
+                }
+                CommitOutcome::Conflict(_) => {}
+            }
+        }
+        Err(Error::new(
+            ErrorKind::StorageWriteFailed,
+            Stage::Storage,
+            "sign_out_raced",
+            "other processes keep changing the session; try again",
+        ))
+    }
+}
