@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// A command as one would type it, for messages.
+/// A command as one would type it, for messages. A script among its arguments is not shown.
 fn typed(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect::<Vec<_>>()
-        .join(" ")
+    let word = |word: &std::ffi::OsStr| match word.to_string_lossy() {
+        script if script.contains('\n') => "'…'".to_owned(),
+        word => word.into_owned(),
+    };
+    words.map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Runs a command with its output on the terminal. It never reads standard input.
