@@ -32,7 +32,7 @@ pub(crate) struct Row {
 /// The table as text, then one plain line with the counts.
 pub(crate) fn render(rows: &[Row], total_budget: Duration) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED);
+    table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(["part", "result", "duration"]);
     let (mut passed, mut failed, mut not_run) = (0, 0, 0);
     for row in rows {
