@@ -133,31 +133,37 @@ pub(crate) fn of(place: &Place, part: Part) -> Vec<Step> {
     }
 }
 
-/// Starts what was installed, and says what answered.
+/// Starts what was installed, and gives what answered: a program that is there but does not run is missing.
 pub(crate) fn verify(place: &Place, part: Part) -> Result<Vec<String>> {
-    let first_line = |command: Command| -> Result<String> {
-        let output = run::quiet(command)?;
-        Ok(output.lines().next().unwrap_or_default().to_owned())
-    };
     Ok(match part {
         Part::Kotlin => vec![
-            first_line(run::program("javac", ["-version"]))?,
-            first_line(run::program("mvn", ["--batch-mode", "--version"]))?,
+            answer(run::program("javac", ["-version"]), "javac ")?,
+            answer(run::program("mvn", ["--version"]), "Apache Maven ")?,
         ],
         Part::Swift => vec![swift::version(place)?],
         Part::Interop => {
-            let mut chromium = Command::new(browser()?);
-            chromium.arg("--version");
-            vec![
-                format!("node {}", first_line(run::program("node", ["--version"]))?),
-                first_line(chromium)?,
-            ]
+            let mut browser = Command::new(browser()?);
+            browser.arg("--version");
+            let node = answer(run::program("node", ["--version"]), "v")?;
+            vec![format!("Node.js {node}"), answer(browser, "Chrom")?]
         }
         Part::Lint => vec![
-            first_line(run::program("rustup", ["run", MSRV, "rustc", "--version"]))?,
+            answer(
+                run::program("rustup", ["run", MSRV, "rustc", "--version"]),
+                "rustc ",
+            )?,
             format!("cargo-deny {}", cargo_deny_version(place).unwrap_or_default()),
         ],
     })
+}
+
+/// The rest of the line from `start` on: colour codes and start scripts speak before some programs do.
+fn answer(command: Command, start: &str) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = run::quiet(command)?;
+    let line = output.lines().find_map(|line| line.get(line.find(start)?..));
+    line.map(|line| line.trim().to_owned())
+        .with_context(|| format!("`{program}` is not the program of that name:\n{output}"))
 }
 
 /// The browser of the interop test: the one named by CHROMIUM, else Debian's.

@@ -142,7 +142,7 @@ fn kotlin_readiness(place: &Place) -> Readiness {
 
 fn kotlin(place: &Place) -> Result<()> {
     bindings::build_for_tests(place)?;
-    // -q would also silence the closing line with the number of tests; without a terminal Maven's
+    // Not -q, which would silence the number of tests as well; without a terminal Maven's
     // transfer lines are the noise, and they have a switch of their own.
     let mut command = run::program("mvn", ["-B", "--no-transfer-progress", "test", "-f"]);
     command.arg(place.at("bindings/kotlin/pom.xml"));
