@@ -161,7 +161,9 @@ pub(crate) fn verify(place: &Place, part: Part) -> Result<Vec<String>> {
 fn answer(command: Command, start: &str) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = run::quiet(command)?;
-    let line = output.lines().find_map(|line| line.get(line.find(start)?..));
+    let line = output
+        .lines()
+        .find_map(|line| line.get(line.find(start)?..)?.split('\x1b').next());
     line.map(|line| line.trim().to_owned())
         .with_context(|| format!("`{program}` is not the program of that name:\n{output}"))
 }

@@ -24,6 +24,9 @@ const PACKAGES: [&str; 7] = [
     "ca-certificates",
 ];
 
+const NEEDS_ROOT: &str = "Swift's private Debian root under target/ can only be made and entered as root; \
+                          or install Swift 6 from swift.org, so that `swift` is on the PATH";
+
 /// Where `swift` comes from on this machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Swift {
@@ -61,6 +64,7 @@ pub(crate) fn command(
             command.current_dir(folder);
             command
         }
+        Swift::Root if !debian::is_root() => bail!("{NEEDS_ROOT}"),
         Swift::Root => enter(&place.swift_root(), &place.root, folder, program),
         Swift::Missing => bail!("Swift is missing: `cargo xtask setup --part swift`"),
     };
@@ -103,6 +107,9 @@ fn enter(root: &Path, checkout: &Path, folder: &Path, program: &str) -> Command 
 /// Unpacks the Debian root and installs Swift in it. An interrupted attempt is thrown away, not continued:
 /// the root gets its real name only when it is complete.
 pub(crate) fn build_root(place: &Place) -> Result<()> {
+    if !debian::is_root() {
+        bail!("{NEEDS_ROOT}");
+    }
     let root = place.swift_root();
     let partial = root.with_extension("partial");
     if partial.exists() {
