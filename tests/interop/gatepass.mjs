@@ -82,7 +82,7 @@ export async function startSignIn(issuer, extra = []) {
       const check = () => {
         const found = look();
         if (found) settle(resolve, found);
-        else if (ended) settle(reject, new Error(`it ended before ${what}\n${story()}`));
+        else if (ended) settle(reject, new Error(`it ended before: ${what}\n${story()}`));
       };
       const timer = setTimeout(
         () => settle(reject, new Error(`no ${what} within ${PATIENCE / 1000} s\n${story()}`)),
@@ -98,9 +98,9 @@ export async function startSignIn(issuer, extra = []) {
     strays,
     story,
     /** The first event of this name. */
-    event: (name) => until(() => events.find(({ event }) => event === name), `the event ${name}`),
+    event: (name) => until(() => events.find(({ event }) => event === name), `event ${name}`),
     /** How it ended: `{ code, signal }`. */
-    exit: () => until(() => ended, 'its end'),
+    exit: () => until(() => ended, 'end'),
     /** Types a line. */
     type: (line) => child.stdin.write(`${line}\n`),
     /** Ends it if it runs, and cleans up. */
