@@ -1,2 +1,57 @@
-//! Placeholder while the workspace is laid out.
-fn main() {}
+//! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `bindgen`.
+//!
+//! Data flows `main` → one chore (`setup`, `test`, `bindings`) → `run`, which starts the programs. What
+//! differs between machines (Debian's packages, where Swift lives) is in `debian` and `swift`.
+
+// A chore talks to the person who started it: its output is its product, not a stray debug line.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod bindings;
+mod debian;
+mod place;
+mod run;
+mod setup;
+mod steps;
+mod swift;
+mod table;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::place::Place;
+
+/// Gatepass's chores. Every one says what it does before it does it.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install what the tests and checks need. Skips what is there already.
+    Setup(setup::SetupArguments),
+    /// Run every test this machine can run, and say in a table what did not run and why.
+    Test(test::TestArguments),
+    /// Build the shared library and generate its Kotlin and Swift into target/bindings.
+    Bindgen(bindings::BindgenArguments),
+}
+
+fn main() -> ExitCode {
+    let done = Place::find().and_then(|place| match Arguments::parse().chore {
+        Chore::Setup(arguments) => setup::setup(&place, &arguments).map(|()| true),
+        Chore::Test(arguments) => test::test(&place, &arguments),
+        Chore::Bindgen(arguments) => bindings::bindgen(&place, &arguments).map(|()| true),
+    });
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! What each part of `setup` consists of: programs from Debian, then steps of its own, then a proof.
+//!
+//! To add something: a `Need` in `programs`, or a `Step` in `of`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::debian::Need;
+use crate::place::Place;
+use crate::run;
+use crate::setup::Part;
+use crate::swift::{self, Swift};
+
+/// The version of cargo-deny that `deny.toml` is written for.
+const CARGO_DENY: &str = "0.20.2";
+/// The oldest Rust we support: `rust-version` of the workspace, with the patch level rustup names it by.
+const MSRV: &str = concat!(env!("CARGO_PKG_RUST_VERSION"), ".0");
+/// Pinned, because Maven 3.8's own choice of this plugin is many years old.
+const MAVEN_GO_OFFLINE: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:go-offline";
+
+const JAVA: [Need; 2] = [
+    Need {
+        program: "javac",
+        package: "openjdk-17-jdk-headless",
+        plain: "a JDK, 17 or newer",
+    },
+    Need {
+        program: "mvn",
+        package: "maven",
+        plain: "Apache Maven 3.8 or newer",
+    },
+];
+const NODE: [Need; 2] = [
+    Need {
+        program: "node",
+        package: "nodejs",
+        plain: "Node.js 20 or newer",
+    },
+    Need {
+        program: "npm",
+        package: "npm",
+        plain: "npm",
+    },
+];
+const CHROMIUM: Need = Need {
+    program: "chromium",
+    package: "chromium",
+    plain: "Chromium; or set CHROMIUM to a browser",
+};
+const DEBOOTSTRAP: Need = Need {
+    program: "debootstrap",
+    package: "debootstrap",
+    plain: "Swift 6 from swift.org (the `swift` program)",
+};
+
+/// One thing that `setup` installs besides Debian's packages.
+pub(crate) struct Step {
+    /// For the plan and the progress line.
+    pub(crate) what: String,
+    /// Whether it has to be done. Must be quick.
+    pub(crate) missing: fn(&Place) -> bool,
+    /// Does it.
+    pub(crate) work: fn(&Place) -> Result<()>,
+}
+
+/// The programs a part needs from the machine.
+pub(crate) fn programs(place: &Place, part: Part) -> Vec<Need> {
+    match part {
+        Part::Kotlin => JAVA.into(),
+        Part::Swift if swift::find(place) == Swift::Missing => vec![DEBOOTSTRAP],
+        Part::Swift | Part::Lint => Vec::new(),
+        Part::Interop if browser_named() => NODE.into(),
+        Part::Interop => NODE.into_iter().chain([CHROMIUM]).collect(),
+    }
+}
+
+/// What a part installs by itself.
+pub(crate) fn of(place: &Place, part: Part) -> Vec<Step> {
+    match part {
+        Part::Kotlin => vec![Step {
+            what: "Maven artifacts of bindings/kotlin".into(),
+            missing: |place| pom(place).is_file() && !is_stamped(&pom(place), &maven_stamp(place)),
+            work: fetch_maven_artifacts,
+        }],
+        Part::Swift => vec![Step {
+            what: format!(
+                "Swift 6 in a private Debian root (3.3 GB, {})",
+                place
+                    .swift_root()
+                    .strip_prefix(&place.root)
+                    .unwrap_or(&place.swift_root())
+                    .display()
+            ),
+            missing: |place| swift::find(place) == Swift::Missing,
+            work: swift::build_root,
+        }],
+        Part::Interop => vec![Step {
+            what: "npm packages of tests/interop".into(),
+            missing: |place| !is_stamped(&npm_lock(place), &npm_stamp(place)),
+            work: fetch_npm_packages,
+        }],
+        Part::Lint => vec![
+            Step {
+                what: "rustfmt and clippy".into(),
+                missing: |_| {
+                    !run::succeeds(run::program("cargo", ["fmt", "--version"]))
+                        || !run::succeeds(run::program("cargo", ["clippy", "--version"]))
+                },
+                work: |_| {
+                    run::quiet(run::program("rustup", ["component", "add", "rustfmt", "clippy"])).map(drop)
+                },
+            },
+            Step {
+                what: format!("Rust {MSRV}, the oldest supported (rustup)"),
+                missing: |_| !run::succeeds(run::program("rustup", ["run", MSRV, "cargo", "--version"])),
+                work: |_| {
+                    run::quiet(run::program(
+                        "rustup",
+                        ["toolchain", "install", MSRV, "--profile", "minimal"],
+                    ))
+                    .map(drop)
+                },
+            },
+            Step {
+                what: format!("cargo-deny {CARGO_DENY} (compiles for some minutes, into target/tools)"),
+                missing: |place| cargo_deny_version(place).as_deref() != Some(CARGO_DENY),
+                work: install_cargo_deny,
+            },
+        ],
+    }
+}
+
+/// Starts what was installed, and gives what answered: a program that is there but does not run is missing.
+pub(crate) fn verify(place: &Place, part: Part) -> Result<Vec<String>> {
+    Ok(match part {
+        Part::Kotlin => vec![
+            answer(run::program("javac", ["-version"]), "javac ")?,
+            answer(run::program("mvn", ["--version"]), "Apache Maven ")?,
+        ],
+        Part::Swift => vec![swift::version(place)?],
+        Part::Interop => {
+            let mut browser = Command::new(browser()?);
+            browser.arg("--version");
+            let node = answer(run::program("node", ["--version"]), "v")?;
+            vec![format!("Node.js {node}"), answer(browser, "Chrom")?]
+        }
+        Part::Lint => vec![
+            answer(
+                run::program("rustup", ["run", MSRV, "rustc", "--version"]),
+                "rustc ",
+            )?,
+            format!("cargo-deny {}", cargo_deny_version(place).unwrap_or_default()),
+        ],
+    })
+}
+
+/// The rest of the line from `start` on: colour codes and start scripts speak before some programs do.
+fn answer(command: Command, start: &str) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = run::quiet(command)?;
+    let line = output
+        .lines()
+        .find_map(|line| line.get(line.find(start)?..)?.split('\x1b').next());
+    line.map(|line| line.trim().to_owned())
+        .with_context(|| format!("`{program}` is not the program of that name:\n{output}"))
+}
+
+/// The browser of the interop test: the one named by CHROMIUM, else Debian's.
+pub(crate) fn browser() -> Result<PathBuf> {
+    match std::env::var_os("CHROMIUM") {
+        Some(path) => Ok(path.into()),
+        None => which::which("chromium").context("no Chromium here: `cargo xtask setup --part interop`"),
+    }
+}
+
+fn browser_named() -> bool {
+    std::env::var_os("CHROMIUM").is_some()
+}
+
+fn cargo_deny_version(place: &Place) -> Option<String> {
+    let own = place.tools().join("bin/cargo-deny");
+    let program = if own.is_file() {
+        own
+    } else {
+        which::which("cargo-deny").ok()?
+    };
+    let mut command = Command::new(program);
+    command.arg("--version");
+    run::quiet(command)
+        .ok()?
+        .split_whitespace()
+        .last()
+        .map(str::to_owned)
+}
+
+fn install_cargo_deny(place: &Place) -> Result<()> {
+    let mut command = run::program(
+        "cargo",
+        ["install", "--locked", "cargo-deny", "--version", CARGO_DENY],
+    );
+    command.arg("--root").arg(place.tools());
+    // Its own build folder, kept: an interrupted build goes on where it stopped.
+    command.env("CARGO_TARGET_DIR", place.tools().join("build"));
+    run::quiet(command)?;
+    let build = place.tools().join("build");
+    fs::remove_dir_all(&build).with_context(|| format!("removing {}", build.display()))
+}
+
+fn pom(place: &Place) -> PathBuf {
+    place.at("bindings/kotlin/pom.xml")
+}
+
+fn maven_stamp(place: &Place) -> PathBuf {
+    place.at("target/setup/pom.xml")
+}
+
+fn fetch_maven_artifacts(place: &Place) -> Result<()> {
+    let mut command = run::program("mvn", ["-q", "-B", MAVEN_GO_OFFLINE, "-f"]);
+    command.arg(pom(place));
+    run::quiet(command)?;
+    stamp(&pom(place), &maven_stamp(place))
+}
+
+fn npm_lock(place: &Place) -> PathBuf {
+    place.at("tests/interop/package-lock.json")
+}
+
+fn npm_stamp(place: &Place) -> PathBuf {
+    place.at("tests/interop/node_modules/.installed-from-package-lock.json")
+}
+
+fn fetch_npm_packages(place: &Place) -> Result<()> {
+    let mut command = run::program("npm", ["ci", "--no-audit", "--no-fund"]);
+    command.current_dir(place.at("tests/interop"));
+    run::quiet(command)?;
+    stamp(&npm_lock(place), &npm_stamp(place))
+}
+
+/// A stamp is a copy of the file that a step was done for. It says "done" as long as the two agree, which
+/// survives checkouts that change times and notices edits that do not.
+fn stamp(source: &Path, stamp: &Path) -> Result<()> {
+    if let Some(folder) = stamp.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    }
+    fs::copy(source, stamp)
+        .map(drop)
+        .with_context(|| format!("writing {}", stamp.display()))
+}
+
+fn is_stamped(source: &Path, stamp: &Path) -> bool {
+    match (fs::read(source), fs::read(stamp)) {
+        (Ok(now), Ok(then)) => now == then,
+        _ => false,
+    }
+}

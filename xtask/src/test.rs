@@ -1,0 +1,228 @@
+//! `cargo xtask test`: runs every part this machine can run and closes with a table.
+//!
+//! To add a part: an entry in `PARTS`. Without names a part whose toolchain is missing is "not run", with
+//! the reason; named, or with CI=true, it fails.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::place::Place;
+use crate::setup::{self, SetupArguments};
+use crate::swift::{self, Swift};
+use crate::table::{self, Outcome, Row};
+use crate::{bindings, run, steps};
+
+/// Which parts to run.
+#[derive(Args)]
+pub(crate) struct TestArguments {
+    /// Part names, such as `rust` or `swift` (default: every part this machine has the toolchain for).
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(PARTS.iter().map(|part| part.name)))]
+    parts: Vec<String>,
+}
+
+/// Whether a part can run here.
+enum Readiness {
+    Ready,
+    /// The checkout holds no such code yet: never a failure. Goes when every part has landed.
+    NoCode(&'static str),
+    /// The machine lacks something.
+    NoToolchain(String),
+}
+
+/// One part of the tests.
+struct Part {
+    name: &'static str,
+    budget: Option<Duration>,
+    readiness: fn(&Place) -> Readiness,
+    work: fn(&Place) -> Result<()>,
+}
+
+/// Everything, from nothing, on two cores.
+const TOTAL_BUDGET: Duration = Duration::from_secs(45 * 60);
+
+const PARTS: [Part; 4] = [
+    Part {
+        name: "rust",
+        budget: Some(Duration::from_secs(5 * 60)),
+        readiness: |_| Readiness::Ready,
+        work: rust,
+    },
+    Part {
+        name: "kotlin",
+        budget: None,
+        readiness: kotlin_readiness,
+        work: kotlin,
+    },
+    Part {
+        name: "swift",
+        budget: None,
+        readiness: swift_readiness,
+        work: swift,
+    },
+    Part {
+        name: "interop",
+        budget: None,
+        readiness: interop_readiness,
+        work: interop,
+    },
+];
+
+/// Runs the parts; `false` if any failed.
+pub(crate) fn test(place: &Place, arguments: &TestArguments) -> Result<bool> {
+    let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    if ci {
+        let parts = vec![setup::Part::Kotlin, setup::Part::Swift, setup::Part::Interop];
+        setup::setup(place, &SetupArguments { yes: true, parts })?;
+    }
+    let named = |part: &Part| arguments.parts.iter().any(|name| name == part.name);
+    let chosen = PARTS
+        .iter()
+        .filter(|part| arguments.parts.is_empty() || named(part));
+    let rows: Vec<Row> = chosen
+        .map(|part| run_part(place, part, ci || named(part)))
+        .collect();
+
+    println!("\n{}", table::render(&rows, TOTAL_BUDGET));
+    Ok(!rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_))))
+}
+
+fn run_part(place: &Place, part: &Part, required: bool) -> Row {
+    println!("\n== {} ==", part.name);
+    let start = Instant::now();
+    let outcome = match (part.readiness)(place) {
+        Readiness::NoCode(what) => Outcome::NotRun(format!("no {what} yet")),
+        Readiness::NoToolchain(why) if required => Outcome::Failed(why),
+        Readiness::NoToolchain(why) => Outcome::NotRun(why),
+        Readiness::Ready => match (part.work)(place) {
+            Ok(()) => Outcome::Passed,
+            Err(error) => {
+                println!("error: {error:#}");
+                // Only the first line goes into the table; the rest was just shown.
+                Outcome::Failed(error.to_string().lines().next().unwrap_or_default().to_owned())
+            }
+        },
+    };
+    match &outcome {
+        Outcome::NotRun(why) => println!("not run: {why}"),
+        Outcome::Failed(why) => println!("FAILED: {why}"),
+        Outcome::Passed => {}
+    }
+    Row {
+        part: part.name,
+        outcome,
+        took: start.elapsed(),
+        budget: part.budget,
+    }
+}
+
+fn rust(place: &Place) -> Result<()> {
+    // Doc tests are part of this. The bench crate builds the peers we compare with: minutes, and no test.
+    let arguments = [
+        "test",
+        "--workspace",
+        "--exclude",
+        "gatepass-bench",
+        "--all-features",
+    ];
+    let mut command = run::program("cargo", arguments);
+    command.current_dir(&place.root);
+    run::shown(command)
+}
+
+fn kotlin_readiness(place: &Place) -> Readiness {
+    if !place.at("bindings/kotlin/pom.xml").is_file() {
+        return Readiness::NoCode("bindings/kotlin");
+    }
+    lacking(&["javac", "mvn"], "kotlin")
+}
+
+fn kotlin(place: &Place) -> Result<()> {
+    bindings::build_for_tests(place)?;
+    // Not -q, which would silence the number of tests as well; without a terminal Maven's
+    // transfer lines are the noise, and they have a switch of their own.
+    let mut command = run::program("mvn", ["-B", "--no-transfer-progress", "test", "-f"]);
+    command.arg(place.at("bindings/kotlin/pom.xml"));
+    command.arg(property("gatepass.generated", &place.bindings().join("kotlin")));
+    command.arg(property("gatepass.native", &place.bindings().join("native")));
+    command.current_dir(&place.root);
+    run::shown(command)
+}
+
+fn property(name: &str, value: &Path) -> std::ffi::OsString {
+    let mut text = std::ffi::OsString::from(format!("-D{name}="));
+    text.push(value);
+    text
+}
+
+fn swift_readiness(place: &Place) -> Readiness {
+    if !place.at("Package.swift").is_file() {
+        return Readiness::NoCode("Package.swift");
+    }
+    match swift::find(place) {
+        Swift::Missing => Readiness::NoToolchain("no `swift`: cargo xtask setup --part swift".into()),
+        Swift::Installed | Swift::Root => Readiness::Ready,
+    }
+}
+
+fn swift(place: &Place) -> Result<()> {
+    bindings::build_for_tests(place)?;
+    let native = place.bindings().join("native");
+    // Its own build folder: the products of a Mac's and of the root's compiler must not meet in .build.
+    let build = place.at("target/swift-build");
+    let environment: [(&str, &OsStr); 2] = [
+        ("LD_LIBRARY_PATH", native.as_os_str()),
+        ("DYLD_LIBRARY_PATH", native.as_os_str()),
+    ];
+    let mut command = swift::command(place, "swift", &place.root, &environment)?;
+    command.args(["test", "--scratch-path"]).arg(build);
+    command.args(["-Xlinker", "-L"]).arg("-Xlinker").arg(native);
+    run::shown(command)
+}
+
+fn interop_readiness(place: &Place) -> Readiness {
+    // The program's crate is in the workspace from the start; its binary gets its name when it has code.
+    let manifest = std::fs::read_to_string(place.at("cli/Cargo.toml")).unwrap_or_default();
+    if !manifest.contains("name = \"gatepass\"") {
+        return Readiness::NoCode("`gatepass` binary in cli/");
+    }
+    if let missing @ Readiness::NoToolchain(_) = lacking(&["node", "npm"], "interop") {
+        return missing;
+    }
+    if !place.at("tests/interop/node_modules").is_dir() {
+        return Readiness::NoToolchain("no npm packages: cargo xtask setup --part interop".into());
+    }
+    match steps::browser() {
+        Ok(_) => Readiness::Ready,
+        Err(error) => Readiness::NoToolchain(error.to_string()),
+    }
+}
+
+fn interop(place: &Place) -> Result<()> {
+    let mut build = run::program("cargo", ["build", "-p", "gatepass-cli", "--bin", "gatepass"]);
+    build.current_dir(&place.root);
+    run::shown(build)?;
+    let program = format!("gatepass{}", std::env::consts::EXE_SUFFIX);
+    let program = place.cargo_target().join("debug").join(program);
+    if !program.is_file() {
+        bail!("cargo built no {}", program.display());
+    }
+    // Started in the folder: what `node --test FOLDER` means differs between Node 20 and 22.
+    let mut command = run::program("node", ["--test", "--test-reporter=spec"]);
+    command.current_dir(place.at("tests/interop"));
+    command
+        .env("GATEPASS_BIN", program)
+        .env("CHROMIUM", steps::browser()?);
+    run::shown(command)
+}
+
+/// Whether the programs of a part are on the PATH.
+fn lacking(programs: &[&str], part: &str) -> Readiness {
+    match programs.iter().find(|program| which::which(program).is_err()) {
+        Some(program) => Readiness::NoToolchain(format!("no `{program}`: cargo xtask setup --part {part}")),
+        None => Readiness::Ready,
+    }
+}
