@@ -300,15 +300,6 @@ impl Session {
     pub fn state(&self) -> watch::Receiver<SessionState> {
         self.slot.state()
     }
-
-    /// The token, the generation it belongs to, and until when it can be handed out, for a façade's snapshot.
-    #[cfg(feature = "uniffi")]
-    pub(crate) fn published(&self) -> Option<Arc<Snapshot>> {
-        self.slot
-            .published
-            .load()
-            .filter(|snapshot| snapshot.epoch == self.epoch)
-    }
 }
 
 impl fmt::Debug for Session {

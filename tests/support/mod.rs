@@ -1,5 +1,8 @@
 //! A client and the test server it signs in at, sharing one clock and one storage.
 
+// Test code outside a #[test] function, which clippy's own exception does not see.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
