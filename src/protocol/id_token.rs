@@ -299,8 +299,9 @@ fn check_same_sign_in(object: &Object, original: &Claims) -> Result<()> {
             "is about another user than the one who signed in",
         );
     }
-    if let (Some(now), Some(then)) = (object.get("nonce"), original.get("nonce"))
-        && now != then
+    // It may be left out, but not be another one, nor appear where the sign-in had none.
+    if let Some(nonce) = object.get("nonce")
+        && original.get("nonce") != Some(nonce)
     {
         return refuse("id_token_nonce", "carries the nonce of another sign-in");
     }
@@ -315,3 +316,6 @@ fn check_same_sign_in(object: &Object, original: &Claims) -> Result<()> {
 fn refuse(code: &'static str, clause: &'static str, why: &str) -> Error {
     Error::protocol(Stage::IdToken, code, clause, format!("the ID token {why}"))
 }
+
+#[cfg(test)]
+mod tests;
