@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 
@@ -26,6 +27,34 @@ pub(super) struct Attempt {
     progress: watch::Sender<SignInProgress>,
     outcome: watch::Sender<Option<Result<Session>>>,
     called_off: watch::Sender<Option<Error>>,
+    /// How many deliveries of the redirect have taken it, or are about to, in this process.
+    claims: AtomicUsize,
+}
+
+/// A delivery of the redirect that is taking the attempt; unless it succeeds it leaves no trace.
+pub(super) struct Claim<'a>(Option<&'a Attempt>);
+
+impl Claim<'_> {
+    /// The attempt is taken: it ends by this delivery.
+    pub(super) fn redirect_received(mut self) {
+        if let Some(attempt) = self.0.take() {
+            attempt.progress.send_if_modified(|progress| {
+                let waiting = *progress == SignInProgress::WaitingForRedirect;
+                if waiting {
+                    *progress = SignInProgress::RedirectReceived;
+                }
+                waiting
+            });
+        }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if let Some(attempt) = self.0 {
+            attempt.claims.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
 }
 
 impl Attempt {
@@ -34,11 +63,23 @@ impl Attempt {
             progress: watch::Sender::new(SignInProgress::WaitingForRedirect),
             outcome: watch::Sender::new(None),
             called_off: watch::Sender::new(None),
+            claims: AtomicUsize::new(0),
         }
     }
 
-    pub(super) fn redirect_received(&self) {
-        self.progress.send_replace(SignInProgress::RedirectReceived);
+    /// Before the redirect is taken in storage, so that nobody who finds it taken misses by whom.
+    pub(super) fn claim(&self) -> Claim<'_> {
+        self.claims.fetch_add(1, Ordering::SeqCst);
+        Claim(Some(self))
+    }
+
+    /// Whether a delivery in this process has taken the attempt, or is about to.
+    pub(super) fn is_claimed(&self) -> bool {
+        self.claims.load(Ordering::SeqCst) > 0
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.outcome.borrow().is_some()
     }
 
     /// Ends the attempt. The first outcome counts.

@@ -52,7 +52,13 @@ impl Client {
         };
         match returned {
             Ok(UserAgentReturn::Opened) => pending.wait().await,
-            Ok(UserAgentReturn::Redirected(url)) => self.resume_sign_in(&url).await,
+            Ok(UserAgentReturn::Redirected(url)) => match self.resume_sign_in(&url).await {
+                // The redirect came by another way as well, and that one was faster (PL-24): its outcome is ours.
+                Err(error) if error.kind() == ErrorKind::AlreadyHandled || pending.attempt.is_over() => {
+                    pending.wait().await
+                }
+                outcome => outcome,
+            },
             Err(failure) => {
                 pending
                     .attempt
@@ -162,15 +168,24 @@ impl Inner {
         .map_err(named)?;
         let key = flow::key_of(flow.state.expose())?;
         // In storage before the URL is out: the redirect may come back to another process.
-        self.context
+        let stored = self
+            .context
             .commit(&key, Generation::ABSENT, flow.encode())
             .await
             .map_err(named)?;
+        if matches!(stored, CommitOutcome::Conflict(_)) {
+            // RFC 6749 §10.10: a state is guessed by nobody and comes once.
+            return Err(named(Error::internal(
+                Stage::AuthorizationRequest,
+                "the random source repeats itself",
+            )));
+        }
 
         let attempt = Arc::new(Attempt::new());
         {
             let mut attempts = lock(&self.attempts);
-            for (_, older) in attempts.drain() {
+            // They stay registered until they end: one whose redirect came before ends by that.
+            for older in attempts.values() {
                 older.call_off(superseded());
             }
             attempts.insert(key.as_str().to_owned(), Arc::clone(&attempt));
@@ -216,8 +231,9 @@ impl Inner {
             error = attempt.called_off() => error,
             () = clock.sleep_until(deadline) => expired(),
         };
-        // Whoever takes the record decides: if a redirect took it first, the attempt ends by that.
-        if self.take_back(&key).await {
+        // Whoever takes the record decides: if a redirect took it first, here, the attempt ends by that. In another
+        // process it shows as a change of state, and nobody knows whether that process lives.
+        if self.take_back(&key).await || !attempt.is_claimed() {
             debug!(
                 diagnostic_id,
                 code = why.code(),
@@ -314,15 +330,13 @@ impl Inner {
         };
         // RFC 6749 §4.1.2: a code is used once. The conditional write lets one delivery through, in any process.
         flow.claimed = true;
-        match self
-            .context
-            .commit(&key, stored.generation, flow.encode())
-            .await
-            .map_err(keep)?
-        {
-            CommitOutcome::Committed(stored) => {
-                if let Some(attempt) = lock(&self.attempts).get(key.as_str()) {
-                    attempt.redirect_received();
+        let attempt = lock(&self.attempts).get(key.as_str()).map(Arc::clone);
+        let claim = attempt.as_ref().map(|attempt| attempt.claim());
+        let written = self.context.commit(&key, stored.generation, flow.encode()).await;
+        match written {
+            Ok(CommitOutcome::Committed(stored)) => {
+                if let Some(claim) = claim {
+                    claim.redirect_received();
                 }
                 Ok(Accepted {
                     flow,
@@ -331,12 +345,22 @@ impl Inner {
                     callback,
                 })
             }
-            CommitOutcome::Conflict(_) => Err(keep(Error::new(
+            Ok(CommitOutcome::Conflict(_)) => Err(keep(Error::new(
                 ErrorKind::AlreadyHandled,
                 Stage::Callback,
                 "already_handled",
                 "the callback was delivered twice at once; the other delivery is being handled",
             ))),
+            // Nothing was written, and the same redirect can be tried again once the device is unlocked.
+            Err(error) if error.kind() == ErrorKind::StorageLocked => Err(keep(error)),
+            // It may have been written all the same, and then every later delivery would find it taken.
+            Err(error) => {
+                let stored = match self.context.load(&key).await {
+                    Ok(Some(stored)) => stored.generation,
+                    _ => stored.generation,
+                };
+                Err(self.finish_refused(&key, stored, error, &flow).await)
+            }
         }
     }
 
@@ -369,6 +393,10 @@ impl Accepted {
     /// Exchanges the code, verifies, stores, publishes; then tells whoever waits.
     pub(super) async fn finish(self, inner: &Arc<Inner>) -> Result<Session> {
         let id = self.flow.diagnostic_id.clone();
+        let _end = EndOnPanic {
+            inner: Arc::clone(inner),
+            key: self.key.clone(),
+        };
         let outcome = self
             .exchange(inner)
             .await
@@ -412,6 +440,7 @@ impl Accepted {
             &response.headers,
             &response.body,
             Stage::TokenExchange,
+            &[self.callback.code().expose(), self.flow.verifier.expose()],
         );
         let tokens = match answer {
             TokenAnswer::Granted(tokens) => tokens,
@@ -478,6 +507,23 @@ impl Accepted {
     }
 }
 
+/// Ends the attempt of an exchange that did not get to it by itself, because an adapter panicked.
+struct EndOnPanic {
+    inner: Arc<Inner>,
+    key: RecordKey,
+}
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        // Without a panic the attempt is over by now, and this finds nothing.
+        let lost = Error::internal(
+            Stage::TokenExchange,
+            "the exchange did not finish; this is a defect in Gatepass or in an adapter",
+        );
+        self.inner.end_attempt(&self.key, Err(lost), None);
+    }
+}
+
 /// Stores the session in place of what was there: a new epoch, so that whatever is still under way for an older
 /// session is dropped.
 async fn store(
@@ -504,9 +550,16 @@ async fn store(
     }));
     let mut outcome = Err(Error::internal(Stage::Storage, "the session was not stored"));
     for _ in 0..COMMIT_ATTEMPTS {
-        let (epoch, generation, expected) = match inner.slot.read().await {
-            Ok(Some((old, stored))) => (old.epoch + 1, old.generation + 1, stored.generation),
-            Ok(None) => (1, 1, Generation::ABSENT),
+        let (least_epoch, least_generation) = inner.slot.after_newest();
+        let (epoch, generation, expected) = match inner.slot.read_raw().await {
+            Ok(Some((Ok(old), stored))) => (
+                least_epoch.max(old.epoch.saturating_add(1)),
+                least_generation.max(old.generation.saturating_add(1)),
+                stored.generation,
+            ),
+            // What nobody can read any more must not keep the user from signing in again.
+            Ok(Some((Err(_), stored))) => (least_epoch, least_generation, stored.generation),
+            Ok(None) => (least_epoch, least_generation, Generation::ABSENT),
             Err(error) => {
                 outcome = Err(error);
                 break;

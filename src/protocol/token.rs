@@ -94,8 +94,15 @@ pub(crate) enum TokenAnswer {
 }
 
 impl TokenAnswer {
-    /// Sorts an answer. `stage` names the errors: the exchange of a code or a refresh.
-    pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], stage: Stage) -> Self {
+    /// Sorts an answer. `stage` names the errors: the exchange of a code or a refresh. `sent` is what was secret in the
+    /// request: a server that quotes it in its error does not get it into ours.
+    pub(crate) fn read(
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        stage: Stage,
+        sent: &[&str],
+    ) -> Self {
         if status.is_redirection() {
             let to = headers
                 .get(header::LOCATION)
@@ -116,7 +123,10 @@ impl TokenAnswer {
                 .with_clause("RFC 9700 §4.12"),
             );
         }
-        let object = Object::parse(body);
+        let object = Object::parse(body).map(|mut object| {
+            redact(&mut object, sent);
+            object
+        });
         if status.is_success() {
             return Self::read_success(status, headers, object, stage);
         }
@@ -330,6 +340,20 @@ pub(crate) fn is_json_content(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json") && charset_fits
 }
 
+/// Takes what was sent out of the texts of an error. Before they are cut: half a token is too much. Shorter than eight
+/// bytes nothing is a secret, and could be a part of any word.
+fn redact(object: &mut Object, sent: &[&str]) {
+    for name in ["error", "error_description", "error_uri"] {
+        if let Some(Value::String(text)) = object.0.get_mut(name) {
+            for secret in sent.iter().filter(|secret| secret.len() >= 8) {
+                if text.contains(secret) {
+                    *text = text.replace(secret, "(redacted)");
+                }
+            }
+        }
+    }
+}
+
 /// The `error` of an OAuth error body, if it is one.
 pub(crate) fn oauth_error(object: &Object, status: StatusCode) -> Option<ServerError> {
     let error = object.str("error").filter(|error| !error.is_empty())?;
@@ -413,6 +437,7 @@ mod tests {
             &headers("application/json"),
             body.as_bytes(),
             Stage::Refresh,
+            &[],
         )
     }
 
@@ -577,13 +602,13 @@ mod tests {
     fn bi_42_a_token_response_under_another_content_type() {
         for label in ["text/html", "text/plain", "application/json; charset=latin1"] {
             let body = br#"{"access_token":"A","token_type":"Bearer","refresh_token":"R"}"#;
-            let answer = TokenAnswer::read(StatusCode::OK, &headers(label), body, Stage::Refresh);
+            let answer = TokenAnswer::read(StatusCode::OK, &headers(label), body, Stage::Refresh, &[]);
             let TokenAnswer::Unusable { error, refresh_token } = answer else {
                 panic!("{label}: {answer:?}")
             };
             assert_eq!(error.code(), "token_response_content_type");
             assert_eq!(refresh_token.unwrap().expose(), "R");
-            let other = TokenAnswer::read(StatusCode::OK, &headers(label), b"{}", Stage::Refresh);
+            let other = TokenAnswer::read(StatusCode::OK, &headers(label), b"{}", Stage::Refresh, &[]);
             assert!(matches!(other, TokenAnswer::Unknown(_)), "{label}");
         }
         for label in [
@@ -604,7 +629,7 @@ mod tests {
                 "https://evil.example/token?x=1".parse().unwrap(),
             );
             let status = StatusCode::from_u16(status).unwrap();
-            let answer = TokenAnswer::read(status, &headers, b"", Stage::Refresh);
+            let answer = TokenAnswer::read(status, &headers, b"", Stage::Refresh, &[]);
             let TokenAnswer::Rejected(error) = answer else {
                 panic!("{answer:?}")
             };
@@ -656,7 +681,7 @@ mod tests {
         let wait = |value: &str| {
             let mut headers = headers("text/plain");
             headers.insert(header::RETRY_AFTER, value.parse().unwrap());
-            let answer = TokenAnswer::read(StatusCode::TOO_MANY_REQUESTS, &headers, b"", Stage::Refresh);
+            let answer = TokenAnswer::read(StatusCode::TOO_MANY_REQUESTS, &headers, b"", Stage::Refresh, &[]);
             let TokenAnswer::Rejected(error) = answer else {
                 panic!("{answer:?}")
             };

@@ -133,18 +133,53 @@ impl Slot {
         self.context.ports.events.event(event);
     }
 
+    /// Says that storage has lost the record, which a second read has confirmed.
+    fn publish_lost(&self) {
+        let _newest = lock(&self.newest);
+        self.published.store(None);
+        self.state
+            .send_replace(SessionState::Ended(EndReason::StorageLost));
+    }
+
+    /// Epoch and generation for a new session where storage tells of none before: later than any that was seen here,
+    /// so that no handle of a lost session comes alive with the tokens of another.
+    pub(crate) fn after_newest(&self) -> (u64, u64) {
+        let (epoch, generation) = *lock(&self.newest);
+        (epoch.saturating_add(1), generation.saturating_add(1))
+    }
+
     /// Reads the stored record.
     pub(crate) async fn read(&self) -> Result<Option<(SessionRecord, Stored)>> {
+        match self.read_raw().await? {
+            None => Ok(None),
+            Some((record, stored)) => Ok(Some((record?, stored))),
+        }
+    }
+
+    /// Reads the stored record; one that can be read no more is told apart, so that it can be written over. One of a
+    /// newer version can be read, by others.
+    pub(crate) async fn read_raw(&self) -> Result<Option<(Result<SessionRecord>, Stored)>> {
         let Some(stored) = self.context.load(&self.key).await? else {
             return Ok(None);
         };
-        let record = SessionRecord::decode(&stored.bytes)?;
-        Ok(Some((record, stored)))
+        match SessionRecord::decode(&stored.bytes) {
+            Err(error) if error.kind() != ErrorKind::StorageLost => Err(error),
+            record => Ok(Some((record, stored))),
+        }
+    }
+
+    /// Reads a second time before it says that the record is gone: that is never concluded from one read.
+    async fn read_confirmed(&self) -> Result<Option<(SessionRecord, Stored)>> {
+        match self.read().await {
+            Ok(None) => self.read().await,
+            Err(error) if error.kind() == ErrorKind::StorageLost => self.read().await,
+            other => other,
+        }
     }
 
     /// The session that storage holds, if it holds one.
     pub(crate) async fn restore(self: &Arc<Self>) -> Result<Option<Session>> {
-        let record = match self.read().await {
+        let record = match self.read_confirmed().await {
             Ok(Some((record, _))) => record,
             Ok(None) => {
                 self.state.send_if_modified(|state| {
@@ -157,6 +192,9 @@ impl Slot {
                 return Ok(None);
             }
             Err(error) => {
+                if error.kind() == ErrorKind::StorageLost {
+                    self.publish_lost();
+                }
                 self.publish_unreadable(&error);
                 return Err(error);
             }
@@ -257,7 +295,13 @@ impl Session {
         match snapshot {
             Some(snapshot) if snapshot.is_fresh(clock.boot_millis()) => Ok(snapshot),
             Some(old) => match self.slot.refreshed(self.epoch, old.generation).await {
-                Err(error) if !error.requires_sign_in() && old.is_usable(clock.boot_millis()) => Ok(old),
+                // Whatever the server asks for, short of its end the session goes on (RR-20, RR-25).
+                Err(error)
+                    if !matches!(error.kind(), ErrorKind::SessionEnded(_))
+                        && old.is_usable(clock.boot_millis()) =>
+                {
+                    Ok(old)
+                }
                 outcome => outcome,
             },
             None => self.slot.refreshed(self.epoch, 0).await,

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::context::{Context, Keys};
 use super::record::{Expiry, Journal, SessionRecord, SignedIn, Standing, StoredAccessToken};
 use super::snapshot::Snapshot;
-use super::{SessionState, Slot, ended, lock};
+use super::{Slot, ended, lock};
 use crate::error::{Delivery, EndReason, Error, ErrorKind, Result, Stage};
 use crate::ports::{CommitOutcome, Generation, LockGuard, SessionEvent};
 use crate::protocol::id_token::{self, Claims, Occasion, Refused};
@@ -36,8 +36,9 @@ const COMMIT_ATTEMPTS: usize = 8;
 type Outcome = Result<Arc<Snapshot>>;
 
 /// A refresh under way, to be waited for by any number of callers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Flight {
+    epoch: u64,
     outcome: watch::Receiver<Option<Outcome>>,
 }
 
@@ -53,44 +54,51 @@ impl Drop for Landing {
 impl Slot {
     /// Tokens newer than generation `seen`: those another caller or process just got, or freshly asked for.
     pub(super) async fn refreshed(self: &Arc<Self>, epoch: u64, seen: u64) -> Outcome {
-        let mut outcome = self.join_flight(epoch, seen);
-        let settled = outcome.wait_for(Option::is_some).await.map(|value| value.clone());
-        match settled {
-            Ok(Some(outcome)) => outcome,
-            // The task panicked: its sender is gone, and so is its flight.
-            _ => Err(Error::internal(
-                Stage::Refresh,
-                "the refresh did not finish; this is a defect in Gatepass or in an adapter",
-            )),
+        loop {
+            let mut flight = self.join_flight(epoch, seen);
+            let settled = flight.outcome.wait_for(Option::is_some).await;
+            let settled = settled.map(|value| value.clone());
+            if flight.epoch != epoch {
+                // It was the refresh of the session before or after this one, and says nothing about ours.
+                continue;
+            }
+            return match settled {
+                Ok(Some(outcome)) => outcome,
+                // The task panicked: its sender is gone, and so is its flight.
+                _ => Err(Error::internal(
+                    Stage::Refresh,
+                    "the refresh did not finish; this is a defect in Gatepass or in an adapter",
+                )),
+            };
         }
     }
 
-    fn join_flight(self: &Arc<Self>, epoch: u64, seen: u64) -> watch::Receiver<Option<Outcome>> {
+    fn join_flight(self: &Arc<Self>, epoch: u64, seen: u64) -> Flight {
         let mut flight = lock(&self.flight);
         if let Some(flight) = &*flight {
-            return flight.outcome.clone();
+            return flight.clone();
         }
         let (sender, outcome) = watch::channel(None);
-        *flight = Some(Flight {
-            outcome: outcome.clone(),
-        });
+        let begun = Flight { epoch, outcome };
+        *flight = Some(begun.clone());
         drop(flight);
         let slot = Arc::clone(self);
         self.context.spawn(async move {
             let landing = Landing(Arc::clone(&slot));
             let result = Refresh::begin(Arc::clone(&slot), epoch).and_then_run(seen).await;
-            let event = event_of(&result);
+            let event = event_of(&result, lock(&slot.held).is_some());
             drop(landing);
             sender.send_replace(Some(result));
             if let Some(event) = event {
                 slot.emit(event);
             }
         });
-        outcome
+        begun
     }
 }
 
-fn event_of(result: &Outcome) -> Option<SessionEvent> {
+/// `holding`: there are refreshed tokens that storage did not take.
+fn event_of(result: &Outcome, holding: bool) -> Option<SessionEvent> {
     Some(match result {
         Ok(snapshot) => SessionEvent::Refreshed {
             generation: snapshot.generation,
@@ -98,7 +106,7 @@ fn event_of(result: &Outcome) -> Option<SessionEvent> {
         Err(error) => match error.kind() {
             ErrorKind::SessionEnded(EndReason::SignedOut) => return None,
             ErrorKind::SessionEnded(reason) => SessionEvent::Ended { reason },
-            ErrorKind::StorageWriteFailed => SessionEvent::StorageWriteFailed { error: error.clone() },
+            _ if holding => SessionEvent::StorageWriteFailed { error: error.clone() },
             _ => SessionEvent::RefreshFailed { error: error.clone() },
         },
     })
@@ -114,6 +122,20 @@ struct Refresh {
 struct Seen {
     record: SessionRecord,
     stored: Generation,
+}
+
+/// What became of tokens that are to be stored.
+enum Settled {
+    Written(Generation),
+    /// Newer ones are stored, or the session is over.
+    Overtaken(Error),
+}
+
+/// What a conflict comes to.
+enum Resolved {
+    Settled(Settled),
+    /// Ours are newer than the record of this generation.
+    WriteOver(Generation),
 }
 
 impl Refresh {
@@ -142,8 +164,9 @@ impl Refresh {
     }
 
     async fn run(&self, seen: u64, attempt_id: &str) -> Outcome {
-        // Whatever can fail without touching the refresh token goes first.
-        let server = self.context().server().await?;
+        // Whatever can fail without touching the refresh token goes first (RR-04). Only a request needs the server,
+        // so without a network what another process refreshed can still be adopted.
+        let server = self.context().server().await;
         let _gate = self.slot.gate.lock().await;
         let _lock = self.process_lock().await?;
         self.write_held().await?;
@@ -153,6 +176,7 @@ impl Refresh {
         {
             return Ok(snapshot);
         }
+        let server = server?;
         let (session, refresh_token) = self.refreshable(&current.record)?;
         let uncertain = session.journal.is_some();
         let journal = Journal {
@@ -168,9 +192,13 @@ impl Refresh {
             .post_grant(Stage::Refresh, server.token_endpoint(), body, REFRESH_TIMEOUT)
             .await;
         let answer = match response {
-            Ok(response) => {
-                TokenAnswer::read(response.status, &response.headers, &response.body, Stage::Refresh)
-            }
+            Ok(response) => TokenAnswer::read(
+                response.status,
+                &response.headers,
+                &response.body,
+                Stage::Refresh,
+                &[refresh_token.expose()],
+            ),
             Err(error) if error.kind() == ErrorKind::Network(Delivery::UnknownOutcome) => {
                 TokenAnswer::Unknown(error)
             }
@@ -182,14 +210,19 @@ impl Refresh {
                 self.keep_refresh_token(current, refresh_token).await?;
                 Err(error)
             }
-            TokenAnswer::GrantRefused(_) => self.refused(&current.record, uncertain).await,
+            TokenAnswer::GrantRefused(_) => self.refused(&current.record, attempt_id, uncertain).await,
             TokenAnswer::Rejected(error) => {
                 // The grant was not spent: what was uncertain before still is, and nothing else.
                 let journal = uncertain.then(|| Journal {
                     attempt_id: attempt_id.to_owned(),
                     uncertain,
                 });
-                self.write_journal(&mut current, journal).await?;
+                match self.write_journal(&mut current, journal).await {
+                    Err(over) if matches!(over.kind(), ErrorKind::SessionEnded(_)) => return Err(over),
+                    // Left open it costs no more than a wrong guess at the reason of an end.
+                    Err(failure) => debug!(code = failure.code(), "the journal could not be closed"),
+                    Ok(()) => {}
+                }
                 Err(error)
             }
             // The journal stays open: it says that the outcome is not known.
@@ -246,8 +279,10 @@ impl Refresh {
         let Some(record) = lock(&self.slot.held).clone() else {
             return Ok(());
         };
-        let expected = match self.slot.read().await? {
-            Some((stored, _)) if stored.epoch != record.epoch || stored.generation >= record.generation => {
+        let expected = match self.slot.read_raw().await? {
+            Some((Ok(stored), _))
+                if stored.epoch != record.epoch || stored.generation >= record.generation =>
+            {
                 *lock(&self.slot.held) = None;
                 return Ok(());
             }
@@ -270,17 +305,13 @@ impl Refresh {
 
     /// The record as storage has it now; an error if this session is over.
     async fn reread(&self) -> Result<Seen> {
-        let read = match self.slot.read().await {
-            // Confirmed by a second read: "no session" is never concluded from one.
-            Ok(None) => self.slot.read().await?,
-            other => other?,
-        };
-        let Some((record, stored)) = read else {
-            self.slot
-                .state
-                .send_replace(SessionState::Ended(EndReason::StorageLost));
-            self.slot.published.store(None);
-            return Err(ended(EndReason::StorageLost));
+        let (record, stored) = match self.slot.read_confirmed().await {
+            Ok(Some(read)) => read,
+            Err(error) if error.kind() != ErrorKind::StorageLost => return Err(error),
+            _ => {
+                self.slot.publish_lost();
+                return Err(ended(EndReason::StorageLost));
+            }
         };
         if let Standing::Ended { reason, .. } = record.standing {
             self.slot.publish(&record);
@@ -380,18 +411,22 @@ impl Refresh {
         session.journal = None;
         session.provisional = tokens.id_token.is_some() && original.is_some();
         record.generation += 1;
-        let stored = self.commit_tokens(&mut record, current.stored, rotated).await?;
+        let stored = self.commit_tokens(&record, current.stored, rotated).await?;
 
         // Only now that nothing can be lost: is the ID token about the same user (OpenID Connect Core §12.2)?
         if let (Some(id_token), Some(original)) = (tokens.id_token, original) {
-            self.verify_refreshed(server, &id_token, &tokens.access_token, &original, &record)
+            let seen = Seen {
+                record: record.clone(),
+                stored,
+            };
+            self.verify_refreshed(server, &id_token, &tokens.access_token, &original, &seen)
                 .await?;
             let Standing::SignedIn(session) = &mut record.standing else {
                 return Err(busy());
             };
             session.provisional = false;
             session.id_token = Some(id_token);
-            self.commit_tokens(&mut record, stored, rotated).await?;
+            self.commit_tokens(&record, stored, rotated).await?;
         }
         self.slot.publish(&record);
         let clock = &*self.context().ports.clock;
@@ -406,7 +441,7 @@ impl Refresh {
         id_token: &IdToken,
         access_token: &AccessToken,
         original: &Claims,
-        record: &SessionRecord,
+        seen: &Seen,
     ) -> Result<()> {
         let expected = id_token::Expected {
             issuer: &self.context().issuer,
@@ -419,7 +454,9 @@ impl Refresh {
         match self.context().verify_id_token(server, id_token, &expected).await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == "id_token_subject_changed" => {
-                self.end(record.epoch, EndReason::SubjectChanged).await?;
+                if !self.end(seen, EndReason::SubjectChanged).await? {
+                    return Err(busy());
+                }
                 Err(ended(EndReason::SubjectChanged).with_clause("OpenID Connect Core §12.2"))
             }
             // The refresh token is safe; the access token stays withheld until a later refresh verifies.
@@ -437,52 +474,77 @@ impl Refresh {
         session.refresh_token = Some(token);
         session.journal = None;
         record.generation += 1;
-        self.commit_tokens(&mut record, current.stored, true).await?;
+        self.commit_tokens(&record, current.stored, true).await?;
         self.slot.publish(&record);
         Ok(())
     }
 
-    /// Makes new tokens durable. What storage refuses is held in memory, and the old token is never sent again.
+    /// Makes new tokens durable. Until they are, or newer ones are, they are held in memory and the old token is never
+    /// sent again.
     async fn commit_tokens(
         &self,
-        record: &mut SessionRecord,
-        mut expected: Generation,
+        record: &SessionRecord,
+        expected: Generation,
         rotated: bool,
     ) -> Result<Generation> {
+        *lock(&self.slot.held) = Some(record.clone());
+        let settled = self.write_tokens(record, expected, rotated).await?;
+        *lock(&self.slot.held) = None;
+        match settled {
+            Settled::Written(generation) => Ok(generation),
+            Settled::Overtaken(error) => Err(error),
+        }
+    }
+
+    /// Tries a few times. An error means that the tokens are not known to be durable.
+    async fn write_tokens(
+        &self,
+        record: &SessionRecord,
+        mut expected: Generation,
+        rotated: bool,
+    ) -> Result<Settled> {
         let mut pauses = WRITE_RETRY_MILLIS.iter();
         for _ in 0..COMMIT_ATTEMPTS {
-            match self
+            let written = self
                 .context()
                 .commit(&self.slot.key, expected, record.encode())
-                .await
-            {
-                Ok(CommitOutcome::Committed(generation)) => return Ok(generation),
-                Ok(CommitOutcome::Conflict(_)) => expected = self.resolve(record, rotated).await?,
-                Err(error) => {
-                    *lock(&self.slot.held) = Some(record.clone());
-                    let Some(pause) = pauses.next() else {
-                        return Err(error);
-                    };
-                    let clock = &self.context().ports.clock;
-                    clock
-                        .sleep_until(clock.boot_millis().saturating_add(*pause))
-                        .await;
-                }
-            }
-            // A write that failed may have happened all the same.
-            *lock(&self.slot.held) = None;
+                .await;
+            let failure = match written {
+                Ok(CommitOutcome::Committed(generation)) => return Ok(Settled::Written(generation)),
+                Ok(CommitOutcome::Conflict(_)) => match self.resolve(record, rotated).await {
+                    Ok(Resolved::Settled(settled)) => return Ok(settled),
+                    Ok(Resolved::WriteOver(generation)) => {
+                        expected = generation;
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            let Some(pause) = pauses.next() else {
+                return Err(failure);
+            };
+            let clock = &self.context().ports.clock;
+            clock
+                .sleep_until(clock.boot_millis().saturating_add(*pause))
+                .await;
         }
-        *lock(&self.slot.held) = Some(record.clone());
         Err(busy())
     }
 
     /// Somebody else wrote. A newer epoch wins over our tokens, which are given back; a newer generation is the
     /// pair of a later request and wins too, without giving ours back: on many servers revoking one token ends
-    /// the grant. Otherwise ours is written over it.
-    async fn resolve(&self, record: &SessionRecord, rotated: bool) -> Result<Generation> {
-        let Some((stored, raw)) = self.slot.read().await? else {
-            return Ok(Generation::ABSENT);
+    /// the grant. Otherwise ours is written over it, a record that nobody can read included.
+    async fn resolve(&self, record: &SessionRecord, rotated: bool) -> Result<Resolved> {
+        let (stored, raw) = match self.slot.read_raw().await? {
+            None => return Ok(Resolved::WriteOver(Generation::ABSENT)),
+            Some((Err(_), raw)) => return Ok(Resolved::WriteOver(raw.generation)),
+            Some((Ok(stored), raw)) => (stored, raw),
         };
+        // A write that failed may have happened all the same.
+        if *raw.bytes == *record.encode() {
+            return Ok(Resolved::Settled(Settled::Written(raw.generation)));
+        }
         if stored.epoch != record.epoch {
             self.slot.publish(&stored);
             if let (true, Some(token)) = (rotated, record.signed_in().and_then(|s| s.refresh_token.clone())) {
@@ -490,54 +552,53 @@ impl Refresh {
                 self.context()
                     .spawn(async move { drop(context.revoke(&token).await) });
             }
-            return Err(ended(EndReason::SignedOut));
+            return Ok(Resolved::Settled(Settled::Overtaken(ended(EndReason::SignedOut))));
         }
-        if stored.generation >= record.generation && stored.generation > 0 {
+        if stored.generation >= record.generation {
             self.slot.publish(&stored);
-            return Err(busy());
+            return Ok(Resolved::Settled(Settled::Overtaken(busy())));
         }
-        Ok(raw.generation)
+        Ok(Resolved::WriteOver(raw.generation))
     }
 
-    /// `invalid_grant`: only a second read of the store can tell whether another process was faster.
-    async fn refused(&self, sent: &SessionRecord, uncertain: bool) -> Outcome {
-        let current = self.reread().await?;
-        if current.record.generation > sent.generation {
-            return self.adopt(&current.record).ok_or_else(busy);
-        }
+    /// `invalid_grant`: only a second read of the store can tell whether another process was faster (RR-17).
+    async fn refused(&self, sent: &SessionRecord, attempt_id: &str, uncertain: bool) -> Outcome {
         let reason = if uncertain {
             EndReason::RotationLost
         } else {
             EndReason::ExpiredOrRevoked
         };
-        self.end(sent.epoch, reason).await?;
-        Err(ended(reason).with_clause("RFC 6749 §5.2"))
-    }
-
-    /// Ends the session in storage, keeping the hint and no token, then for everybody.
-    async fn end(&self, epoch: u64, reason: EndReason) -> Result<()> {
         for _ in 0..COMMIT_ATTEMPTS {
-            let Some((stored, raw)) = self.slot.read().await? else {
-                break;
-            };
-            if stored.epoch != epoch {
-                self.slot.publish(&stored);
-                return Ok(());
+            let current = self.reread().await?;
+            if current.record.generation > sent.generation {
+                return self.adopt(&current.record).ok_or_else(busy);
             }
-            let record = stored.ended(reason);
-            match self
-                .context()
-                .commit(&self.slot.key, raw.generation, record.encode())
-                .await?
-            {
-                CommitOutcome::Committed(_) => {
-                    self.slot.publish(&record);
-                    return Ok(());
-                }
-                CommitOutcome::Conflict(_) => {}
+            let journal = current.record.signed_in().and_then(|s| s.journal.as_ref());
+            if journal.is_none_or(|journal| journal.attempt_id != attempt_id) {
+                // Another process has sent the same token since; that may be why ours was refused, and its answer is
+                // still to come (RR-19).
+                return Err(busy());
+            }
+            if self.end(&current, reason).await? {
+                return Err(ended(reason).with_clause("RFC 6749 §5.2"));
             }
         }
         Err(busy())
+    }
+
+    /// Ends the session in storage, keeping the hint and no token, then for everybody. `false` if the record is not
+    /// the one seen any more: then nothing is ended.
+    async fn end(&self, seen: &Seen, reason: EndReason) -> Result<bool> {
+        let record = seen.record.ended(reason);
+        let outcome = self
+            .context()
+            .commit(&self.slot.key, seen.stored, record.encode())
+            .await?;
+        let ended = matches!(outcome, CommitOutcome::Committed(_));
+        if ended {
+            self.slot.publish(&record);
+        }
+        Ok(ended)
     }
 }
 

@@ -94,17 +94,21 @@ impl Slot {
     )]
     async fn forget(&self, epoch: u64) -> Result<Option<Option<RefreshToken>>> {
         for _ in 0..COMMIT_ATTEMPTS {
-            let Some((stored, raw)) = self.read().await? else {
+            let Some((stored, raw)) = self.read_confirmed().await? else {
+                self.publish_lost();
+                return Ok(None);
+            };
+            let Standing::SignedIn(session) = &stored.standing else {
+                // It ended elsewhere; here its token must go all the same.
+                self.publish(&stored);
                 return Ok(None);
             };
             if stored.epoch != epoch {
+                self.publish(&stored);
                 return Ok(None);
             }
-            let Standing::SignedIn(session) = &stored.standing else {
-                return Ok(None);
-            };
             // Tokens that storage refused earlier are the newest ones.
-            let held = lock(&self.held).clone();
+            let held = lock(&self.held).clone().filter(|held| held.epoch == epoch);
             let held_token = held
                 .as_ref()
                 .and_then(|r| r.signed_in())

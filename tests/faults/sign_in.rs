@@ -1,0 +1,193 @@
+//! Sign-ins: every attempt ends once, every code is exchanged at most once.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use gatepass::{
+    Client, ErrorKind, SessionState, SignInOptions, SignInProgress, UserAgent, UserAgentFailure,
+    UserAgentRequest, UserAgentReturn,
+};
+use tokio::sync::OnceCell;
+
+use crate::world::{Answer, Ask, Fate, REDIRECT, World, granted, html, redirect_of, refused, sign_in};
+
+#[tokio::test]
+async fn bi_27_two_callbacks_at_once_are_one_exchange() {
+    let world = World::new();
+    let client = world.client();
+    let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    let redirect = redirect_of(&pending).await;
+    let answer = world.net.answer_later();
+    let first = tokio::spawn({
+        let (client, redirect) = (client.clone(), redirect.clone());
+        async move { client.resume_sign_in(&redirect).await }
+    });
+    world.net.until_sent("/token", 1).await;
+    for other in [&client, &world.client()] {
+        let error = other.resume_sign_in(&redirect).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyHandled, "{error:?}");
+    }
+    answer.send(granted("R1", "A1")).ok().unwrap();
+    first.await.unwrap().unwrap();
+    pending.wait().await.unwrap();
+    assert_eq!(world.net.sent_to("/token").len(), 1);
+    assert_eq!(world.disk.flows(), 0, "nothing of it is left on disk");
+}
+
+#[tokio::test]
+async fn an_exchange_that_was_superseded_still_ends_its_own_call() {
+    let world = World::new();
+    let client = world.client();
+    let first = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    let redirect = redirect_of(&first).await;
+    let answer = world.net.answer_later();
+    let exchange = tokio::spawn({
+        let client = client.clone();
+        async move { client.resume_sign_in(&redirect).await }
+    });
+    world.net.until_sent("/token", 1).await;
+    let second = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    answer.send(granted("R1", "A1")).ok().unwrap();
+    exchange.await.unwrap().unwrap();
+    first
+        .wait()
+        .await
+        .expect("its redirect came before the newer sign-in");
+    second.cancel();
+    assert_eq!(second.wait().await.unwrap_err().kind(), ErrorKind::Cancelled);
+}
+
+#[tokio::test]
+async fn a_claim_that_may_have_been_written_ends_the_attempt() {
+    for lie in [true, false] {
+        let world = World::new();
+        let client = world.client();
+        let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+        let redirect = redirect_of(&pending).await;
+        world.disk.plan(move |kind, ask, _| match ask {
+            Ask::Commit(_) if kind == "flow" && lie => Fate::DoneButFails,
+            Ask::Commit(_) if kind == "flow" => refused(),
+            _ => Fate::Done,
+        });
+        let error = client.resume_sign_in(&redirect).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageWriteFailed);
+        let error = pending.wait().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageWriteFailed);
+        assert_eq!(
+            world.net.sent_to("/token").len(),
+            0,
+            "a code that is not claimed is not sent"
+        );
+        assert_eq!(world.disk.flows(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_taken_by_a_process_that_died_does_not_keep_the_call_waiting() {
+    let world = World::new();
+    let client = world.client();
+    let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    let redirect = redirect_of(&pending).await;
+    // The other process: it takes the redirect, and its exchange never comes back.
+    let other = world.client();
+    let _never = world.net.answer_later();
+    let dead = tokio::spawn(async move { other.resume_sign_in(&redirect).await });
+    world.net.until_sent("/token", 1).await;
+    assert_eq!(*pending.progress().borrow(), SignInProgress::WaitingForRedirect);
+    pending.cancel();
+    assert_eq!(pending.wait().await.unwrap_err().kind(), ErrorKind::Cancelled);
+    dead.abort();
+}
+
+#[tokio::test]
+async fn an_exchange_that_panics_ends_the_attempt() {
+    let world = World::new();
+    let client = world.client();
+    let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    world.net.answer([Answer::Panics]);
+    let error = client
+        .resume_sign_in(&redirect_of(&pending).await)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert_eq!(pending.wait().await.unwrap_err().kind(), ErrorKind::Internal);
+}
+
+#[tokio::test]
+async fn oa_16_a_code_whose_outcome_is_unknown_is_not_sent_again() {
+    let world = World::new();
+    let client = world.client();
+    let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    let redirect = redirect_of(&pending).await;
+    world.net.answer([html(200)]);
+    let error = client.resume_sign_in(&redirect).await.unwrap_err();
+    assert!(error.requires_sign_in(), "{error:?}");
+    assert_eq!(
+        client.resume_sign_in(&redirect).await.unwrap_err().code(),
+        "no_pending_sign_in"
+    );
+    assert_eq!(world.net.sent_to("/token").len(), 1);
+    assert!(pending.wait().await.unwrap_err().requires_sign_in());
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_stored_is_given_back() {
+    let world = World::new();
+    let client = world.client();
+    world.disk.plan(|kind, ask, _| match ask {
+        Ask::Commit(_) if kind == "session" => refused(),
+        _ => Fate::Done,
+    });
+    world.net.answer([granted("R1", "A1")]);
+    assert_eq!(
+        sign_in(&client).await.unwrap_err().kind(),
+        ErrorKind::StorageWriteFailed
+    );
+    client.drain().await;
+    assert!(world.net.sent_to("/revoke")[0].contains("token=R1"));
+    assert_ne!(*client.state().borrow(), SessionState::SignedIn);
+}
+
+#[tokio::test]
+async fn a_sign_in_that_cannot_be_stored_opens_no_browser() {
+    let world = World::new();
+    let client = world.client();
+    world.disk.plan(|_, _, _| refused());
+    let error = client.begin_sign_in(SignInOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageWriteFailed);
+}
+
+/// Delivers the redirect by two ways at once, as Android does (an intent and the result of the Auth Tab).
+#[derive(Debug, Default)]
+struct TwoWays(OnceCell<Client>);
+
+#[async_trait]
+impl UserAgent for TwoWays {
+    async fn open(&self, request: UserAgentRequest) -> Result<UserAgentReturn, UserAgentFailure> {
+        let state = request.authorization_url.split("state=").nth(1).unwrap();
+        let redirect = format!("{REDIRECT}?code=C1&state={}", state.split('&').next().unwrap());
+        let (client, url) = (self.0.get().unwrap().clone(), redirect.clone());
+        tokio::spawn(async move { client.resume_sign_in(&url).await });
+        // It is being handled, so that this one comes second.
+        while client_is_waiting(self.0.get().unwrap()) {
+            tokio::task::yield_now().await;
+        }
+        Ok(UserAgentReturn::Redirected(redirect))
+    }
+}
+
+fn client_is_waiting(client: &Client) -> bool {
+    *client.state().borrow() != SessionState::SignedIn
+}
+
+#[tokio::test]
+async fn pl_24_a_redirect_that_came_by_two_ways_signs_in_once() {
+    let world = World::new();
+    let agent = Arc::new(TwoWays::default());
+    let client = world.client_with(|b| b.user_agent(agent.clone()));
+    agent.0.set(client.clone()).unwrap();
+    world.net.answer([granted("R1", "A1")]);
+    let session = client.sign_in(SignInOptions::default()).await.unwrap();
+    assert_eq!(session.peek().unwrap().expose(), "A1");
+    assert_eq!(world.net.sent_to("/token").len(), 1);
+}
