@@ -24,7 +24,7 @@ async fn rr_10_refused_tokens_are_held_and_the_old_one_is_never_sent_again() {
         assert_eq!(world.net.refreshes(), ["R1"], "the old token is not sent again");
     }
     assert_eq!(*client.state().borrow(), SessionState::SignedIn);
-    assert_eq!(world.events.names(), ["StorageWriteFailed"; 3]);
+    world.events.are(&["StorageWriteFailed"; 3]).await;
     world.disk.behave();
     assert_eq!(session.access_token().await.unwrap().expose(), "A2");
     assert_eq!(world.disk.session()["refresh_token"], "R2");
@@ -206,7 +206,7 @@ async fn a_record_that_breaks_under_a_session_ends_it() {
         *client.state().borrow(),
         SessionState::Ended(EndReason::StorageLost)
     );
-    assert_eq!(world.events.names(), ["Ended"]);
+    world.events.are(&["Ended"]).await;
 }
 
 #[tokio::test]

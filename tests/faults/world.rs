@@ -484,8 +484,12 @@ impl Clock for ImpatientClock {
 pub(crate) struct Events(Mutex<Vec<String>>);
 
 impl Events {
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+    /// Events come after the waiters have been answered, so there may be some to wait for.
+    pub(crate) async fn are(&self, expected: &[&str]) {
+        while self.0.lock().unwrap().len() < expected.len() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*self.0.lock().unwrap(), expected);
     }
 }
 
