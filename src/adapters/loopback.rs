@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -52,6 +53,7 @@ pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     path: String,
+    header_timeout: Duration,
 }
 
 impl Listener {
@@ -79,6 +81,7 @@ impl Listener {
                         socket,
                         address,
                         path: redirect.path(),
+                        header_timeout: HEADER_TIMEOUT,
                     });
                 }
                 Err(error) => tried.push(format!("{address}: {error}")),
@@ -114,6 +117,7 @@ impl Listener {
         let shared = Arc::new(Shared {
             address: self.address,
             path: self.path,
+            header_timeout: self.header_timeout,
             close,
         });
         let mut connections = JoinSet::new();
@@ -176,6 +180,7 @@ async fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)>
 struct Shared {
     address: SocketAddr,
     path: String,
+    header_timeout: Duration,
     close: watch::Sender<bool>,
 }
 
@@ -188,13 +193,17 @@ async fn connection<J, V>(
     J: Fn(String) -> V + Send + Sync + 'static,
     V: Future<Output = Verdict> + Send + 'static,
 {
+    let header_timeout = shared.header_timeout;
+    let answering = Arc::new(AtomicBool::new(false));
+    let is_answering = Arc::clone(&answering);
     let service = service_fn(move |request: Request<Incoming>| {
+        answering.store(true, Ordering::Relaxed);
         let (shared, judge) = (Arc::clone(&shared), Arc::clone(&judge));
         async move { Ok::<_, Infallible>(answer(&request, &shared, &*judge).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(header_timeout)
         .max_buf_size(MAX_HEADER_BYTES)
         .max_headers(64)
         .keep_alive(false)
@@ -203,7 +212,10 @@ async fn connection<J, V>(
     let outcome = tokio::select! {
         outcome = &mut connection => outcome,
         () = closed(&mut closing) => {
-            // An answer that is being written is finished; a connection that only waits is closed.
+            // An answer that is being made or written is finished; a connection that has asked nothing yet is closed.
+            if !is_answering.load(Ordering::Relaxed) {
+                return;
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -220,9 +232,11 @@ where
 {
     // Another name in `Host` is a page that had its own name resolve to this device (DNS rebinding).
     let own_host = shared.address.to_string();
-    let host = request
-        .headers()
-        .get(header::HOST)
+    // A second one is another opinion, and refused (RFC 9112 §3.2).
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts
+        .next()
+        .filter(|_| hosts.next().is_none())
         .and_then(|host| host.to_str().ok());
     if host != Some(own_host.as_str()) {
         return page(StatusCode::BAD_REQUEST, Page::NotHere);
@@ -333,3 +347,6 @@ p { margin: 0; color: var(--soft) }
 <body><main><div class="mark {mark}" aria-hidden="true"></div><h1>{title}</h1><p>{text}</p></main></body>
 </html>
 "#;
+
+#[cfg(test)]
+mod tests;

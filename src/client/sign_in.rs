@@ -54,7 +54,11 @@ impl Client {
             Ok(UserAgentReturn::Opened) => pending.wait().await,
             Ok(UserAgentReturn::Redirected(url)) => match self.resume_sign_in(&url).await {
                 // The redirect came by another way as well, and that one was faster (PL-24): its outcome is ours.
-                Err(error) if error.kind() == ErrorKind::AlreadyHandled || pending.attempt.is_over() => {
+                Err(error)
+                    if error.kind() == ErrorKind::AlreadyHandled
+                        || pending.attempt.is_claimed()
+                        || pending.attempt.is_over() =>
+                {
                     pending.wait().await
                 }
                 outcome => outcome,
