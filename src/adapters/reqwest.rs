@@ -93,7 +93,10 @@ fn failure(error: reqwest::Error) -> HttpFailure {
         (Delivery::NotSent, HttpFailureReason::InvalidRequest)
     } else if error.is_connect() {
         // Name lookup, TCP and TLS: no byte of the request has been written.
-        let tls = detail.contains("certificate") || detail.contains("tls") || detail.contains("TLS");
+        let tls = is_tls(&error)
+            || ["certificate", "tls", "TLS"]
+                .iter()
+                .any(|word| detail.contains(word));
         (
             Delivery::NotSent,
             if tls {
@@ -110,6 +113,26 @@ fn failure(error: reqwest::Error) -> HttpFailure {
     HttpFailure::new(delivery, reason, detail)
 }
 
+/// rustls reports a failed handshake as invalid data, which neither a name lookup nor a connect does. Its own texts do not
+/// always say TLS ("received corrupt message", "received fatal alert").
+fn is_tls(error: &reqwest::Error) -> bool {
+    fn is_invalid_data(error: &std::io::Error) -> bool {
+        // An I/O error that wraps another passes it over in `source`.
+        let wrapped = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<std::io::Error>());
+        error.kind() == std::io::ErrorKind::InvalidData || wrapped.is_some_and(is_invalid_data)
+    }
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if inner.downcast_ref().is_some_and(is_invalid_data) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
+}
+
 /// The whole chain of causes in one line: the outermost alone says little ("error sending request").
 fn causes(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
@@ -120,4 +143,34 @@ fn causes(error: &reqwest::Error) -> String {
         cause = inner.source();
     }
     crate::protocol::text::clean(&text, 300)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::ports::http::conformance;
+
+    #[tokio::test]
+    async fn reqwest_keeps_the_contract_of_the_port() {
+        conformance::suite(Arc::new(ReqwestTransport::new().unwrap())).await;
+    }
+
+    #[test]
+    fn growing_keeps_what_was_read() {
+        let mut body = Zeroizing::new(Vec::new());
+        for chunk in [&b"abc"[..], &[b'x'; 5_000], b"z"] {
+            grow(&mut body, chunk.len());
+            let before = body.as_ptr();
+            body.extend_from_slice(chunk);
+            assert_eq!(
+                body.as_ptr(),
+                before,
+                "it was large enough, so nothing was left behind"
+            );
+        }
+        assert_eq!(body.len(), 5_004);
+        assert!(body.starts_with(b"abcx") && body.ends_with(b"xz"));
+    }
 }

@@ -172,3 +172,8 @@ pub trait HttpTransport: Send + Sync + Debug {
     /// Sends one request and reads the whole answer.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure>;
 }
+
+#[cfg(all(test, feature = "http"))]
+pub(crate) mod conformance;
+#[cfg(test)]
+mod tests;

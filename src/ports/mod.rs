@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 mod clock;
 mod events;
-mod http;
+pub(crate) mod http;
 mod process_lock;
 mod random;
 mod signing_key;
