@@ -11,6 +11,8 @@ mod session;
 pub mod test_server;
 
 pub use adapters::memory::MemoryStorage;
+#[cfg(feature = "loopback")]
+pub use adapters::system_browser::SystemBrowser;
 pub use client::{Canceller, Client, ClientBuilder, PendingSignIn, SignInProgress};
 pub use error::{Delivery, EndReason, Error, ErrorKind, Fault, NextStep, Result, ServerError, Stage};
 pub use ports::{

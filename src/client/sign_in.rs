@@ -9,9 +9,7 @@ use super::flow::{self, FlowRecord};
 use super::pending::{Attempt, CancelOnDrop, PendingSignIn, expired, superseded};
 use super::{Client, Inner};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::ports::{
-    CommitOutcome, Generation, RecordKey, SessionEvent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
-};
+use crate::ports::{CommitOutcome, Generation, RecordKey, SessionEvent, UserAgentRequest, UserAgentReturn};
 use crate::protocol::authorization::{AuthorizationRequest, SignInOptions};
 use crate::protocol::callback::{self, Callback, ValidatedCallback};
 use crate::protocol::id_token::{self, Claims, Occasion};
@@ -54,9 +52,7 @@ impl Client {
             Ok(UserAgentReturn::Opened) => pending.wait().await,
             Ok(UserAgentReturn::Redirected(url)) => self.resume_sign_in(&url).await,
             Err(failure) => {
-                pending
-                    .attempt
-                    .call_off(user_agent_error(failure).with_diagnostic_id(pending.diagnostic_id()));
+                pending.user_agent_failed(failure);
                 // Not the failure itself: if the redirect was faster, the user is signed in.
                 pending.wait().await
             }
@@ -73,9 +69,11 @@ impl Client {
     /// As [`sign_in`](Client::sign_in) before the browser.
     pub async fn begin_sign_in(&self, options: SignInOptions) -> Result<PendingSignIn> {
         let inner = Arc::clone(&self.0);
+        let id = self.0.context.new_diagnostic_id()?;
+        let own = id.clone();
         self.0
             .context
-            .run(async move { inner.begin(options).await })
+            .run_as(&id, async move { inner.begin(options, own).await })
             .await
     }
 
@@ -120,15 +118,13 @@ pub(super) struct Accepted {
 }
 
 impl Inner {
-    async fn begin(self: &Arc<Self>, options: SignInOptions) -> Result<PendingSignIn> {
-        let diagnostic_id = self.context.new_diagnostic_id()?;
-        let named = |error: Error| error.with_diagnostic_id(&diagnostic_id);
-        let server = self.context.server().await.map_err(named)?;
-        server.require_protections().map_err(named)?;
+    async fn begin(self: &Arc<Self>, options: SignInOptions, diagnostic_id: String) -> Result<PendingSignIn> {
+        let server = self.context.server().await?;
+        server.require_protections()?;
         if self.scope.contains("openid") {
-            server.require_jwks_uri().map_err(named)?;
+            server.require_jwks_uri()?;
         }
-        let listening = Listening::open(&self.redirect).await.map_err(named)?;
+        let listening = Listening::open(&self.redirect).await?;
         let redirect = listening.redirect(&self.redirect);
 
         let flow = FlowRecord {
@@ -158,14 +154,12 @@ impl Inner {
             challenge: &flow.verifier.challenge(),
             options: &options,
         }
-        .to_url()
-        .map_err(named)?;
+        .to_url()?;
         let key = flow::key_of(flow.state.expose())?;
         // In storage before the URL is out: the redirect may come back to another process.
         self.context
             .commit(&key, Generation::ABSENT, flow.encode())
-            .await
-            .map_err(named)?;
+            .await?;
 
         let attempt = Arc::new(Attempt::new());
         {
@@ -555,24 +549,6 @@ fn revoke_quietly(inner: &Arc<Inner>, token: token::RefreshToken) {
             );
         }
     });
-}
-
-fn user_agent_error(failure: UserAgentFailure) -> Error {
-    match failure {
-        UserAgentFailure::Cancelled => super::pending::cancelled(),
-        UserAgentFailure::NoBrowser(why) => Error::new(
-            ErrorKind::NoBrowser,
-            Stage::UserAgent,
-            "no_browser",
-            format!("no browser could be opened: {why}"),
-        ),
-        UserAgentFailure::Failed(why) => Error::new(
-            ErrorKind::Interrupted,
-            Stage::UserAgent,
-            "user_agent_failed",
-            format!("the browser failed: {why}"),
-        ),
-    }
 }
 
 /// The loopback listener of one attempt, or none where the redirect is of another kind.
