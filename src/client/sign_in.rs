@@ -124,6 +124,9 @@ impl Inner {
         if self.scope.contains("openid") {
             server.require_jwks_uri()?;
         }
+        // Counted from here, not from when the task that keeps it happens to run.
+        let timeout = u64::try_from(self.sign_in_timeout.as_millis()).unwrap_or(u64::MAX);
+        let deadline = self.context.ports.clock.boot_millis().saturating_add(timeout);
         let listening = Listening::open(&self.redirect).await?;
         let redirect = listening.redirect(&self.redirect);
 
@@ -180,7 +183,7 @@ impl Inner {
         listening.serve(self, &attempt);
         let inner = Arc::clone(self);
         self.context
-            .spawn(async move { inner.attend(attempt, key, &diagnostic_id).await });
+            .spawn(async move { inner.attend(attempt, key, deadline, &diagnostic_id).await });
         Ok(pending)
     }
 
@@ -201,10 +204,14 @@ impl Inner {
     }
 
     /// Sees an attempt to its one end: by a redirect, by its caller, or by the deadline.
-    async fn attend(self: Arc<Self>, attempt: Arc<Attempt>, key: RecordKey, diagnostic_id: &str) {
+    async fn attend(
+        self: Arc<Self>,
+        attempt: Arc<Attempt>,
+        key: RecordKey,
+        deadline: u64,
+        diagnostic_id: &str,
+    ) {
         let clock = Arc::clone(&self.context.ports.clock);
-        let timeout = u64::try_from(self.sign_in_timeout.as_millis()).unwrap_or(u64::MAX);
-        let deadline = clock.boot_millis().saturating_add(timeout);
         let why = tokio::select! {
             _ = attempt.ended() => return,
             error = attempt.called_off() => error,
