@@ -38,7 +38,7 @@ impl FfiClient {
         let client = config
             .into_builder()
             .http_transport(Arc::new(ForeignHttp(http)))
-            .storage(Arc::new(ForeignStorage(storage)))
+            .storage(Arc::new(ForeignStorage::new(storage)?))
             .build()?;
         Ok(Self(client))
     }

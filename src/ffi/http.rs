@@ -13,7 +13,10 @@ use crate::ports::{HttpFailure, HttpFailureReason, HttpRequest, HttpResponse, Ht
 
 /// A transport that does not answer this long after its own deadline never will: a Kotlin `Error`, for one, kills
 /// the coroutine without a word to Rust.
+#[cfg(not(test))]
 const GRACE: Duration = Duration::from_secs(5);
+#[cfg(test)]
+const GRACE: Duration = Duration::from_millis(50);
 
 /// One request out, one answer back.
 ///
@@ -286,3 +289,185 @@ impl fmt::Display for FfiHeader {
 }
 
 super::debug_as_display!(FfiHttpRequest, FfiHttpResponse, FfiHeader);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use ::http::Method;
+    use url::Url;
+
+    use super::*;
+
+    const SECRET: &str = "hunter2-refresh-token";
+
+    /// Answers once with what it was given, and keeps the request; without an answer it never returns.
+    struct Scripted {
+        answer: Option<Result<FfiHttpResponse, FfiHttpFailure>>,
+        seen: Mutex<Option<FfiHttpRequest>>,
+    }
+
+    #[async_trait]
+    impl FfiHttpTransport for Scripted {
+        async fn send(&self, request: FfiHttpRequest) -> Result<FfiHttpResponse, FfiHttpFailure> {
+            *self.seen.lock().unwrap() = Some(request);
+            match &self.answer {
+                Some(answer) => answer.clone(),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn request() -> HttpRequest {
+        let mut request = HttpRequest::new(Method::POST, Url::parse("https://as.example/token?q=1").unwrap());
+        request.headers.append("x-twice", HeaderValue::from_static("1"));
+        request.headers.append("x-twice", HeaderValue::from_static("2"));
+        request.body = b"code=x".to_vec().into();
+        request.timeout = Duration::from_millis(10);
+        request.max_response_bytes = 4;
+        request.max_connection_idle = Some(Duration::from_secs(5));
+        request
+    }
+
+    async fn send(
+        answer: Option<Result<FfiHttpResponse, FfiHttpFailure>>,
+    ) -> (Result<HttpResponse, HttpFailure>, FfiHttpRequest) {
+        let scripted = Arc::new(Scripted {
+            answer,
+            seen: Mutex::default(),
+        });
+        let outcome = ForeignHttp(scripted.clone()).send(request()).await;
+        let seen = scripted.seen.lock().unwrap().take().unwrap();
+        (outcome, seen)
+    }
+
+    fn response(status: u16, headers: &[(&str, &str)], body: &[u8]) -> FfiHttpResponse {
+        let header = |(name, value): &(&str, &str)| FfiHeader {
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+        };
+        FfiHttpResponse {
+            status,
+            headers: headers.iter().map(header).collect(),
+            body: body.to_vec(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_and_its_answer_cross_whole() {
+        let answer = response(
+            302,
+            &[("Set-Cookie", "a"), (":status", "302"), ("set-cookie", "b")],
+            b"body",
+        );
+        let (outcome, seen) = send(Some(Ok(answer))).await;
+        assert_eq!(
+            (&*seen.method, &*seen.url),
+            ("POST", "https://as.example/token?q=1")
+        );
+        let headers: Vec<_> = seen.headers.iter().map(|h| (&*h.name, &*h.value)).collect();
+        assert_eq!(headers, [("x-twice", "1"), ("x-twice", "2")]);
+        assert_eq!(seen.body, b"code=x");
+        assert_eq!((seen.timeout_millis, seen.max_response_bytes), (10, 4));
+        assert_eq!(seen.max_connection_idle_millis, Some(5_000));
+
+        let answer = outcome.unwrap();
+        assert_eq!(answer.status.as_u16(), 302);
+        assert_eq!(&answer.body[..], b"body");
+        let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
+        assert_eq!(
+            cookies,
+            ["a", "b"],
+            "duplicates are kept, and no header is made up"
+        );
+        assert_eq!(answer.headers.len(), 2, "what is no header is passed over");
+    }
+
+    #[tokio::test]
+    async fn a_failure_keeps_what_it_knows() {
+        let failed = |delivery, reason| Some(Err(FfiHttpFailure::Failed { delivery, reason }));
+        for (reason, core) in [
+            (FfiHttpFailureReason::Connect, HttpFailureReason::Connect),
+            (FfiHttpFailureReason::Tls, HttpFailureReason::Tls),
+            (FfiHttpFailureReason::Timeout, HttpFailureReason::Timeout),
+            (
+                FfiHttpFailureReason::ConnectionLost,
+                HttpFailureReason::ConnectionLost,
+            ),
+            (
+                FfiHttpFailureReason::BodyTooLarge,
+                HttpFailureReason::BodyTooLarge,
+            ),
+            (
+                FfiHttpFailureReason::InvalidRequest,
+                HttpFailureReason::InvalidRequest,
+            ),
+            (FfiHttpFailureReason::Other, HttpFailureReason::Other),
+        ] {
+            for (delivery, expected) in [
+                (FfiDelivery::NotSent, Delivery::NotSent),
+                (FfiDelivery::UnknownOutcome, Delivery::UnknownOutcome),
+            ] {
+                let failure = send(failed(delivery, reason)).await.0.unwrap_err();
+                assert_eq!((failure.delivery, failure.reason), (expected, core));
+                assert!(!failure.detail.is_empty());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_breaks_the_contract_is_an_unknown_outcome() {
+        let unexpected = FfiHttpFailure::from(uniffi::UnexpectedUniFFICallbackError::new(SECRET));
+        for (answer, reason) in [
+            (Some(Err(unexpected)), HttpFailureReason::Other),
+            (Some(Ok(response(99, &[], b""))), HttpFailureReason::Other),
+            (
+                Some(Ok(response(200, &[], b"12345"))),
+                HttpFailureReason::BodyTooLarge,
+            ),
+            (None, HttpFailureReason::Timeout),
+        ] {
+            let failure = send(answer).await.0.unwrap_err();
+            assert_eq!(
+                (failure.delivery, failure.reason),
+                (Delivery::UnknownOutcome, reason)
+            );
+            assert!(!format!("{failure:?}").contains(SECRET));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_cannot_cross_was_not_sent() {
+        let scripted = Arc::new(Scripted {
+            answer: None,
+            seen: Mutex::default(),
+        });
+        let mut request = request();
+        let value = HeaderValue::from_bytes(b"caf\xe9").unwrap();
+        request.headers.insert("x-name", value);
+        let failure = ForeignHttp(scripted.clone()).send(request).await.unwrap_err();
+        assert_eq!(failure.delivery, Delivery::NotSent);
+        assert_eq!(failure.reason, HttpFailureReason::InvalidRequest);
+        assert!(scripted.seen.lock().unwrap().is_none());
+    }
+
+    #[test]
+    fn nothing_that_may_be_secret_prints() {
+        let header = FfiHeader {
+            name: "authorization".to_owned(),
+            value: SECRET.to_owned(),
+        };
+        let request = FfiHttpRequest {
+            method: "POST".to_owned(),
+            url: format!("https://as.example/?code={SECRET}"),
+            headers: vec![header.clone()],
+            body: SECRET.as_bytes().to_vec(),
+            timeout_millis: 1,
+            max_response_bytes: 1,
+            max_connection_idle_millis: None,
+        };
+        let answer = response(200, &[("x", SECRET)], SECRET.as_bytes());
+        let printed = format!("{header} {header:?} {request} {request:?} {answer} {answer:?}");
+        assert!(!printed.contains(SECRET), "{printed}");
+    }
+}

@@ -14,6 +14,11 @@
     unsafe_code,
     reason = "UniFFI's macros write `extern \"C\"` functions and unsafe trait implementations; there is no other unsafe code here"
 )]
+#![allow(
+    clippy::result_large_err,
+    clippy::large_enum_variant,
+    reason = "an error is made once, and is on its way into a buffer"
+)]
 
 /// `Debug` that prints what `Display` prints: Swift shows the one in some places and the other elsewhere, Kotlin one.
 macro_rules! debug_as_display {
@@ -35,5 +40,7 @@ mod session;
 mod storage;
 #[cfg(feature = "test-server")]
 mod test_server;
+#[cfg(all(test, feature = "http", feature = "test-server"))]
+mod tests;
 
 uniffi::setup_scaffolding!("gatepass");
