@@ -3,6 +3,8 @@
 mod adapters;
 mod client;
 mod error;
+#[cfg(feature = "uniffi")]
+mod ffi;
 mod ports;
 mod protocol;
 mod secret;
@@ -14,7 +16,11 @@ pub use adapters::memory::MemoryStorage;
 #[cfg(feature = "loopback")]
 pub use adapters::system_browser::SystemBrowser;
 pub use client::{Canceller, Client, ClientBuilder, PendingSignIn, SignInProgress};
+// UniFFI's macros look for this name here.
 pub use error::{Delivery, EndReason, Error, ErrorKind, Fault, NextStep, Result, ServerError, Stage};
+#[cfg(feature = "uniffi")]
+#[doc(hidden)]
+pub use ffi::UniFfiTag;
 pub use ports::{
     BoxFuture, Clock, CommitOutcome, EventSink, Generation, HttpFailure, HttpFailureReason, HttpRequest,
     HttpResponse, HttpTransport, LockFailure, LockGuard, NoEvents, ProcessLock, Random, RandomFailure,

@@ -106,6 +106,10 @@ impl Client {
 pub(super) struct TurnedDown {
     pub(super) error: Error,
     /// It belonged to a pending sign-in, which is over now.
+    #[cfg_attr(
+        not(feature = "loopback"),
+        allow(dead_code, reason = "only the listener asks")
+    )]
     pub(super) ends_flow: bool,
 }
 

@@ -246,15 +246,18 @@ impl Session {
             .await
     }
 
+    /// The snapshot of this session, whether its token can still be used or not.
+    pub(crate) fn published(&self) -> Option<Arc<Snapshot>> {
+        self.slot
+            .published
+            .load()
+            .filter(|snapshot| snapshot.epoch == self.epoch)
+    }
+
     /// The snapshot to use now.
     pub(crate) async fn current(&self) -> Result<Arc<Snapshot>> {
         let clock = &self.slot.context.ports.clock;
-        let snapshot = self
-            .slot
-            .published
-            .load()
-            .filter(|snapshot| snapshot.epoch == self.epoch);
-        match snapshot {
+        match self.published() {
             Some(snapshot) if snapshot.is_fresh(clock.boot_millis()) => Ok(snapshot),
             Some(old) => match self.slot.refreshed(self.epoch, old.generation).await {
                 Err(error) if !error.requires_sign_in() && old.is_usable(clock.boot_millis()) => Ok(old),
@@ -286,14 +289,9 @@ impl Session {
     /// before.
     #[must_use]
     pub fn expires_in(&self) -> Option<std::time::Duration> {
-        let snapshot = self
-            .slot
-            .published
-            .load()
-            .filter(|snapshot| snapshot.epoch == self.epoch)?;
-        let left = snapshot
-            .expires_at()?
-            .saturating_sub(self.slot.context.ports.clock.boot_millis());
+        let snapshot = self.published()?;
+        let clock = &self.slot.context.ports.clock;
+        let left = snapshot.expires_at()?.saturating_sub(clock.boot_millis());
         Some(std::time::Duration::from_millis(left))
     }
 

@@ -55,6 +55,12 @@ impl Snapshot {
         boot_millis < self.refresh_at
     }
 
+    /// From when on the token is not handed out, by the boot clock; `u64::MAX` if the server did not say.
+    #[cfg(feature = "uniffi")]
+    pub(crate) fn usable_until(&self) -> u64 {
+        self.usable_until
+    }
+
     /// When the token expires, by the boot clock, if the server said.
     pub(crate) fn expires_at(&self) -> Option<u64> {
         self.expires_at
