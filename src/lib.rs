@@ -3,6 +3,8 @@
 mod adapters;
 mod client;
 mod error;
+#[cfg(feature = "uniffi")]
+mod ffi;
 mod ports;
 mod protocol;
 mod secret;
@@ -11,8 +13,14 @@ mod session;
 pub mod test_server;
 
 pub use adapters::memory::MemoryStorage;
+#[cfg(feature = "loopback")]
+pub use adapters::system_browser::SystemBrowser;
 pub use client::{Canceller, Client, ClientBuilder, PendingSignIn, SignInProgress};
+// UniFFI's macros look for this name here.
 pub use error::{Delivery, EndReason, Error, ErrorKind, Fault, NextStep, Result, ServerError, Stage};
+#[cfg(feature = "uniffi")]
+#[doc(hidden)]
+pub use ffi::UniFfiTag;
 pub use ports::{
     BoxFuture, Clock, CommitOutcome, EventSink, Generation, HttpFailure, HttpFailureReason, HttpRequest,
     HttpResponse, HttpTransport, LockFailure, LockGuard, NoEvents, ProcessLock, Random, RandomFailure,
@@ -30,3 +38,8 @@ pub use secret::Secret;
 pub use session::{
     ApiRequest, ApiResponse, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
 };
+
+/// The README's example compiles, or the tests fail.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -135,8 +135,9 @@ impl ClientBuilder {
         self
     }
 
-    /// The lock that keeps several processes of one app from refreshing at once. Without one, the conditional commits
-    /// of the storage still keep the session whole, at the price of a refused refresh now and then.
+    /// The lock that keeps several processes of one app from refreshing at once. Needed wherever another process
+    /// reaches the same storage: without it both can send the same refresh token, and a server that takes the second
+    /// use for theft (RFC 9700 §4.14.2) ends the session.
     pub fn process_lock(mut self, lock: Arc<dyn ProcessLock>) -> Self {
         self.process_lock = Some(lock);
         self
@@ -260,7 +261,7 @@ fn default_transport() -> Result<Arc<dyn HttpTransport>> {
 
 fn default_user_agent() -> Option<Arc<dyn UserAgent>> {
     #[cfg(feature = "loopback")]
-    return Some(Arc::new(crate::adapters::system_browser::SystemBrowser::new()));
+    return Some(Arc::new(crate::adapters::system_browser::SystemBrowser));
     #[cfg(not(feature = "loopback"))]
     return None;
 }

@@ -137,4 +137,13 @@ pub trait SecureStorage: Send + Sync + Debug {
     /// # Errors
     /// [`StorageFailure`] if the removal is not known to be durable.
     fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure>;
+
+    /// Names the place of the records: the same text for every adapter in this process that reaches the same ones,
+    /// another for every other. `None` for an adapter whose records no second adapter can reach.
+    ///
+    /// By it two clients over one place know that they share a session, and wait for each other instead of sending
+    /// the same refresh token twice. Constant, and does no I/O: called from the caller's thread.
+    fn place(&self) -> Option<String> {
+        None
+    }
 }

@@ -18,6 +18,12 @@ impl Userinfo {
         self.0.get(name)
     }
 
+    /// All claims, as the text of a JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        Value::Object(self.0.0.clone()).to_string()
+    }
+
     /// Reads an answer. Without the `sub` of the ID token nothing in it may be used (§5.3.2).
     pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], subject: &str) -> Result<Self> {
         if !status.is_success() {

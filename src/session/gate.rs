@@ -12,20 +12,32 @@ use crate::ports::{RecordKey, SecureStorage};
 /// Held while a session's tokens are being changed.
 pub(super) type Gate = Arc<tokio::sync::Mutex<()>>;
 
-type Gates = HashMap<(usize, RecordKey), Weak<tokio::sync::Mutex<()>>>;
+type Gates = HashMap<(Place, RecordKey), Weak<tokio::sync::Mutex<()>>>;
+
+/// What tells one storage from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    /// As the storage itself says.
+    Named(String),
+    /// By its address, which is its own for as long as somebody holds it, and whoever holds the gate does.
+    At(usize),
+}
 
 /// The gate of this record in this storage, shared by all who ask for it.
 pub(super) fn of(storage: &Arc<dyn SecureStorage>, key: &RecordKey) -> Gate {
     static GATES: OnceLock<Mutex<Gates>> = OnceLock::new();
-    // The address tells storages apart for as long as somebody holds one, and whoever holds the gate does.
-    let address = Arc::as_ptr(storage).cast::<()>() as usize;
+    let place = storage.place().map_or_else(
+        || Place::At(Arc::as_ptr(storage).cast::<()>() as usize),
+        Place::Named,
+    );
+    let key = (place, key.clone());
     let mut gates = lock(GATES.get_or_init(Mutex::default));
     gates.retain(|_, gate| gate.strong_count() > 0);
-    if let Some(gate) = gates.get(&(address, key.clone())).and_then(Weak::upgrade) {
+    if let Some(gate) = gates.get(&key).and_then(Weak::upgrade) {
         return gate;
     }
     let gate = Gate::default();
-    gates.insert((address, key.clone()), Arc::downgrade(&gate));
+    gates.insert(key, Arc::downgrade(&gate));
     gate
 }
 
@@ -33,6 +45,41 @@ pub(super) fn of(storage: &Arc<dyn SecureStorage>, key: &RecordKey) -> Gate {
 mod tests {
     use super::*;
     use crate::adapters::memory::MemoryStorage;
+    use crate::ports::{CommitOutcome, Generation, StorageFailure, Stored};
+
+    /// An adapter over records that others reach too.
+    #[derive(Debug)]
+    struct At(&'static str, MemoryStorage);
+
+    impl SecureStorage for At {
+        fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StorageFailure> {
+            self.1.load(key)
+        }
+        fn commit(
+            &self,
+            key: &RecordKey,
+            expected: Generation,
+            bytes: &[u8],
+        ) -> Result<CommitOutcome, StorageFailure> {
+            self.1.commit(key, expected, bytes)
+        }
+        fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure> {
+            self.1.remove(key, expected)
+        }
+        fn place(&self) -> Option<String> {
+            Some(self.0.to_owned())
+        }
+    }
+
+    #[test]
+    fn two_adapters_over_one_place_share_the_gate() {
+        let at = |place| -> Arc<dyn SecureStorage> { Arc::new(At(place, MemoryStorage::default())) };
+        let key = RecordKey::new("a").unwrap();
+        let (here, here_too, elsewhere) = (at("here"), at("here"), at("elsewhere"));
+        let gate = of(&here, &key);
+        assert!(Arc::ptr_eq(&gate, &of(&here_too, &key)));
+        assert!(!Arc::ptr_eq(&gate, &of(&elsewhere, &key)));
+    }
 
     #[test]
     fn one_gate_for_one_record_in_one_storage() {

@@ -284,15 +284,18 @@ impl Session {
             .await
     }
 
+    /// The snapshot of this session, whether its token can still be used or not.
+    pub(crate) fn published(&self) -> Option<Arc<Snapshot>> {
+        self.slot
+            .published
+            .load()
+            .filter(|snapshot| snapshot.epoch == self.epoch)
+    }
+
     /// The snapshot to use now.
     pub(crate) async fn current(&self) -> Result<Arc<Snapshot>> {
         let clock = &self.slot.context.ports.clock;
-        let snapshot = self
-            .slot
-            .published
-            .load()
-            .filter(|snapshot| snapshot.epoch == self.epoch);
-        match snapshot {
+        match self.published() {
             Some(snapshot) if snapshot.is_fresh(clock.boot_millis()) => Ok(snapshot),
             Some(old) => match self.slot.refreshed(self.epoch, old.generation).await {
                 // Whatever the server asks for, short of its end the session goes on (RR-20, RR-25).
@@ -326,17 +329,14 @@ impl Session {
         &self.scope
     }
 
-    /// How long the current access token can still be used; `None` if there is none, or the server did not say.
+    /// How long the current access token lives; `None` if there is none, or the server did not say. It is refreshed some time
+    /// before.
     #[must_use]
     pub fn expires_in(&self) -> Option<std::time::Duration> {
-        let snapshot = self
-            .slot
-            .published
-            .load()
-            .filter(|snapshot| snapshot.epoch == self.epoch)?;
-        let until = snapshot.usable_until();
-        let left = until.saturating_sub(self.slot.context.ports.clock.boot_millis());
-        (until != u64::MAX).then(|| std::time::Duration::from_millis(left))
+        let snapshot = self.published()?;
+        let clock = &self.slot.context.ports.clock;
+        let left = snapshot.expires_at()?.saturating_sub(clock.boot_millis());
+        Some(std::time::Duration::from_millis(left))
     }
 
     /// The state of the session, now and at every change.
