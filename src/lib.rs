@@ -13,6 +13,8 @@ mod session;
 pub mod test_server;
 
 pub use adapters::memory::MemoryStorage;
+#[cfg(feature = "loopback")]
+pub use adapters::system_browser::SystemBrowser;
 pub use client::{Canceller, Client, ClientBuilder, PendingSignIn, SignInProgress};
 // UniFFI's macros look for this name here.
 pub use error::{Delivery, EndReason, Error, ErrorKind, Fault, NextStep, Result, ServerError, Stage};
@@ -36,3 +38,8 @@ pub use secret::Secret;
 pub use session::{
     ApiRequest, ApiResponse, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
 };
+
+/// The README's example compiles, or the tests fail.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

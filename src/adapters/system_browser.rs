@@ -8,15 +8,27 @@ use tokio::sync::oneshot;
 
 use crate::ports::{UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn};
 
-/// The system's browser.
+/// The browser the user has chosen, by the platform's opener (`xdg-open` and its like, `open`, `start`), or by the
+/// command named in the environment variable `BROWSER`.
+///
+/// [`Client::sign_in`](crate::Client::sign_in) uses it unless it is given another user agent; wrap it to do something
+/// before or after.
+///
+/// ```no_run
+/// use gatepass::{Client, SignInOptions, SystemBrowser, UserAgent, UserAgentRequest};
+///
+/// # async fn example(client: Client) -> gatepass::Result<()> {
+/// let pending = client.begin_sign_in(SignInOptions::default()).await?;
+/// let request = UserAgentRequest::new(pending.authorization_url(), pending.redirect_uri());
+/// if let Err(failure) = SystemBrowser.open(request).await {
+///     pending.user_agent_failed(failure);
+/// }
+/// let session = pending.wait().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SystemBrowser;
-
-impl SystemBrowser {
-    pub(crate) fn new() -> Self {
-        Self
-    }
-}
+pub struct SystemBrowser;
 
 #[async_trait]
 impl UserAgent for SystemBrowser {

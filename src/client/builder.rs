@@ -261,7 +261,7 @@ fn default_transport() -> Result<Arc<dyn HttpTransport>> {
 
 fn default_user_agent() -> Option<Arc<dyn UserAgent>> {
     #[cfg(feature = "loopback")]
-    return Some(Arc::new(crate::adapters::system_browser::SystemBrowser::new()));
+    return Some(Arc::new(crate::adapters::system_browser::SystemBrowser));
     #[cfg(not(feature = "loopback"))]
     return None;
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::ports::UserAgentFailure;
 use crate::session::Session;
 
 /// How far a sign-in is.
@@ -152,6 +153,12 @@ impl PendingSignIn {
         self.canceller().cancel();
     }
 
+    /// Ends the sign-in because the browser could not do its part. If its redirect came before, it completes all the
+    /// same. For those who open the browser themselves; [`Client::sign_in`](crate::Client::sign_in) does it for you.
+    pub fn user_agent_failed(&self, failure: UserAgentFailure) {
+        self.attempt.call_off(failure.into());
+    }
+
     /// A handle that calls the sign-in off from elsewhere.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
@@ -176,7 +183,7 @@ impl Canceller {
     /// Calls the sign-in off: it ends with [`ErrorKind::Cancelled`] unless its redirect came before. Returns at
     /// once.
     pub fn cancel(&self) {
-        self.0.call_off(cancelled());
+        self.0.call_off(UserAgentFailure::Cancelled.into());
     }
 }
 
@@ -187,15 +194,6 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
     }
-}
-
-pub(super) fn cancelled() -> Error {
-    Error::new(
-        ErrorKind::Cancelled,
-        Stage::UserAgent,
-        "cancelled",
-        "the sign-in was called off",
-    )
 }
 
 pub(super) fn superseded() -> Error {

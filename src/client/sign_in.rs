@@ -9,9 +9,7 @@ use super::flow::{self, FlowRecord};
 use super::pending::{Attempt, CancelOnDrop, PendingSignIn, expired, superseded};
 use super::{Client, Inner};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::ports::{
-    CommitOutcome, Generation, RecordKey, SessionEvent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
-};
+use crate::ports::{CommitOutcome, Generation, RecordKey, SessionEvent, UserAgentRequest, UserAgentReturn};
 use crate::protocol::authorization::{AuthorizationRequest, SignInOptions};
 use crate::protocol::callback::{self, Callback, ValidatedCallback};
 use crate::protocol::id_token::{self, Claims, Occasion};
@@ -54,9 +52,7 @@ impl Client {
             Ok(UserAgentReturn::Opened) => pending.wait().await,
             Ok(UserAgentReturn::Redirected(url)) => self.resume_sign_in(&url).await,
             Err(failure) => {
-                pending
-                    .attempt
-                    .call_off(user_agent_error(failure).with_diagnostic_id(pending.diagnostic_id()));
+                pending.user_agent_failed(failure);
                 // Not the failure itself: if the redirect was faster, the user is signed in.
                 pending.wait().await
             }
@@ -73,9 +69,11 @@ impl Client {
     /// As [`sign_in`](Client::sign_in) before the browser.
     pub async fn begin_sign_in(&self, options: SignInOptions) -> Result<PendingSignIn> {
         let inner = Arc::clone(&self.0);
+        let id = self.0.context.new_diagnostic_id()?;
+        let own = id.clone();
         self.0
             .context
-            .run(async move { inner.begin(options).await })
+            .run_as(&id, async move { inner.begin(options, own).await })
             .await
     }
 
@@ -124,15 +122,16 @@ pub(super) struct Accepted {
 }
 
 impl Inner {
-    async fn begin(self: &Arc<Self>, options: SignInOptions) -> Result<PendingSignIn> {
-        let diagnostic_id = self.context.new_diagnostic_id()?;
-        let named = |error: Error| error.with_diagnostic_id(&diagnostic_id);
-        let server = self.context.server().await.map_err(named)?;
-        server.require_protections().map_err(named)?;
+    async fn begin(self: &Arc<Self>, options: SignInOptions, diagnostic_id: String) -> Result<PendingSignIn> {
+        let server = self.context.server().await?;
+        server.require_protections()?;
         if self.scope.contains("openid") {
-            server.require_jwks_uri().map_err(named)?;
+            server.require_jwks_uri()?;
         }
-        let listening = Listening::open(&self.redirect).await.map_err(named)?;
+        // Counted from here, not from when the task that keeps it happens to run.
+        let timeout = u64::try_from(self.sign_in_timeout.as_millis()).unwrap_or(u64::MAX);
+        let deadline = self.context.ports.clock.boot_millis().saturating_add(timeout);
+        let listening = Listening::open(&self.redirect).await?;
         let redirect = listening.redirect(&self.redirect);
 
         let flow = FlowRecord {
@@ -162,14 +161,12 @@ impl Inner {
             challenge: &flow.verifier.challenge(),
             options: &options,
         }
-        .to_url()
-        .map_err(named)?;
+        .to_url()?;
         let key = flow::key_of(flow.state.expose())?;
         // In storage before the URL is out: the redirect may come back to another process.
         self.context
             .commit(&key, Generation::ABSENT, flow.encode())
-            .await
-            .map_err(named)?;
+            .await?;
 
         let attempt = Arc::new(Attempt::new());
         {
@@ -190,7 +187,7 @@ impl Inner {
         listening.serve(self, &attempt);
         let inner = Arc::clone(self);
         self.context
-            .spawn(async move { inner.attend(attempt, key, &diagnostic_id).await });
+            .spawn(async move { inner.attend(attempt, key, deadline, &diagnostic_id).await });
         Ok(pending)
     }
 
@@ -211,10 +208,14 @@ impl Inner {
     }
 
     /// Sees an attempt to its one end: by a redirect, by its caller, or by the deadline.
-    async fn attend(self: Arc<Self>, attempt: Arc<Attempt>, key: RecordKey, diagnostic_id: &str) {
+    async fn attend(
+        self: Arc<Self>,
+        attempt: Arc<Attempt>,
+        key: RecordKey,
+        deadline: u64,
+        diagnostic_id: &str,
+    ) {
         let clock = Arc::clone(&self.context.ports.clock);
-        let timeout = u64::try_from(self.sign_in_timeout.as_millis()).unwrap_or(u64::MAX);
-        let deadline = clock.boot_millis().saturating_add(timeout);
         let why = tokio::select! {
             _ = attempt.ended() => return,
             error = attempt.called_off() => error,
@@ -559,24 +560,6 @@ fn revoke_quietly(inner: &Arc<Inner>, token: token::RefreshToken) {
             );
         }
     });
-}
-
-fn user_agent_error(failure: UserAgentFailure) -> Error {
-    match failure {
-        UserAgentFailure::Cancelled => super::pending::cancelled(),
-        UserAgentFailure::NoBrowser(why) => Error::new(
-            ErrorKind::NoBrowser,
-            Stage::UserAgent,
-            "no_browser",
-            format!("no browser could be opened: {why}"),
-        ),
-        UserAgentFailure::Failed(why) => Error::new(
-            ErrorKind::Interrupted,
-            Stage::UserAgent,
-            "user_agent_failed",
-            format!("the browser failed: {why}"),
-        ),
-    }
 }
 
 /// The loopback listener of one attempt, or none where the redirect is of another kind.

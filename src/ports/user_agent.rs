@@ -4,6 +4,8 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
+use crate::error::{Error, ErrorKind, Stage};
+
 /// What to show.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -63,6 +65,29 @@ pub enum UserAgentFailure {
     NoBrowser(String),
     /// Something else on the platform.
     Failed(String),
+}
+
+impl From<UserAgentFailure> for Error {
+    fn from(failure: UserAgentFailure) -> Self {
+        let (kind, code, message) = match failure {
+            UserAgentFailure::Cancelled => (
+                ErrorKind::Cancelled,
+                "cancelled",
+                "the sign-in was called off".to_owned(),
+            ),
+            UserAgentFailure::NoBrowser(why) => (
+                ErrorKind::NoBrowser,
+                "no_browser",
+                format!("no browser could be opened: {why}"),
+            ),
+            UserAgentFailure::Failed(why) => (
+                ErrorKind::Interrupted,
+                "user_agent_failed",
+                format!("the browser failed: {why}"),
+            ),
+        };
+        Self::new(kind, Stage::UserAgent, code, message)
+    }
 }
 
 /// The user-agent port.

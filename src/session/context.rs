@@ -9,7 +9,7 @@ use ::http::{HeaderValue, Method, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::{Mutex, oneshot, watch};
-use tracing::debug;
+use tracing::{Instrument as _, debug, debug_span};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -97,18 +97,34 @@ impl Context {
         }
     }
 
-    /// Runs work on the core's executor and waits for it. Dropping the returned future stops the waiting, never
-    /// the work.
+    /// Runs work on the core's executor and waits for it, under a diagnostic id of its own. Dropping the returned future
+    /// stops the waiting, never the work.
     pub(crate) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
+        let id = self.new_diagnostic_id()?;
+        self.run_as(&id, work).await
+    }
+
+    /// As [`run`](Context::run), under an id that is known already: every log event of the work, and its error, carry
+    /// it.
+    pub(crate) async fn run_as<T: Send + 'static>(
+        self: &Arc<Self>,
+        id: &str,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
         let (done, outcome) = oneshot::channel();
-        self.spawn(async move {
+        let span = debug_span!("gatepass", diagnostic_id = %id);
+        let work = async move {
             // The caller may have stopped waiting; the work counts all the same.
             drop(done.send(work.await));
-        });
-        outcome.await.unwrap_or_else(|_| Err(task_lost()))
+        };
+        self.spawn(work.instrument(span));
+        outcome
+            .await
+            .unwrap_or_else(|_| Err(task_lost()))
+            .map_err(|error| error.with_diagnostic_id(id))
     }
 
     /// Runs work on the core's executor that nobody waits for.

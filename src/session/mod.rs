@@ -285,13 +285,14 @@ impl Session {
         &self.scope
     }
 
-    /// How long the current access token can still be used; `None` if there is none, or the server did not say.
+    /// How long the current access token lives; `None` if there is none, or the server did not say. It is refreshed some time
+    /// before.
     #[must_use]
     pub fn expires_in(&self) -> Option<std::time::Duration> {
         let snapshot = self.published()?;
-        let until = snapshot.usable_until();
-        let left = until.saturating_sub(self.slot.context.ports.clock.boot_millis());
-        (until != u64::MAX).then(|| std::time::Duration::from_millis(left))
+        let clock = &self.slot.context.ports.clock;
+        let left = snapshot.expires_at()?.saturating_sub(clock.boot_millis());
+        Some(std::time::Duration::from_millis(left))
     }
 
     /// The state of the session, now and at every change.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, debug_span, warn};
 use zeroize::Zeroizing;
 
 use super::context::{Context, Keys};
@@ -78,7 +78,12 @@ impl Slot {
         let slot = Arc::clone(self);
         self.context.spawn(async move {
             let landing = Landing(Arc::clone(&slot));
-            let result = Refresh::begin(Arc::clone(&slot), epoch).and_then_run(seen).await;
+            let result = Refresh {
+                slot: Arc::clone(&slot),
+                epoch,
+            }
+            .run(seen)
+            .await;
             let event = event_of(&result);
             drop(landing);
             sender.send_replace(Some(result));
@@ -117,31 +122,30 @@ struct Seen {
 }
 
 impl Refresh {
-    fn begin(slot: Arc<Slot>, epoch: u64) -> Self {
-        Self { slot, epoch }
-    }
-
-    async fn and_then_run(self, seen: u64) -> Outcome {
+    async fn run(self, seen: u64) -> Outcome {
         let id = self.context().new_diagnostic_id()?;
-        debug!(diagnostic_id = %id, "refresh begins");
-        let result = self
-            .run(seen, &id)
-            .await
-            .map_err(|error| error.with_diagnostic_id(&id));
-        match &result {
-            Ok(snapshot) => debug!(diagnostic_id = %id, generation = snapshot.generation, "refresh done"),
-            Err(error) => {
-                warn!(diagnostic_id = %id, code = error.code(), kind = error.kind().name(), "refresh failed")
+        let span = debug_span!("gatepass", diagnostic_id = %id);
+        async {
+            debug!("refresh begins");
+            let outcome = self
+                .attempt(seen, &id)
+                .await
+                .map_err(|error| error.with_diagnostic_id(&id));
+            match &outcome {
+                Ok(snapshot) => debug!(generation = snapshot.generation, "refresh done"),
+                Err(error) => warn!(code = error.code(), kind = error.kind().name(), "refresh failed"),
             }
+            outcome
         }
-        result
+        .instrument(span)
+        .await
     }
 
     fn context(&self) -> &Arc<Context> {
         &self.slot.context
     }
 
-    async fn run(&self, seen: u64, attempt_id: &str) -> Outcome {
+    async fn attempt(&self, seen: u64, attempt_id: &str) -> Outcome {
         // Whatever can fail without touching the refresh token goes first.
         let server = self.context().server().await?;
         let _gate = self.slot.gate.lock().await;

@@ -19,6 +19,8 @@ pub(crate) struct Snapshot {
     refresh_at: u64,
     /// By the boot clock: from here on the token is not handed out.
     usable_until: u64,
+    /// By the boot clock: what the server said; `None` if it did not.
+    expires_at: Option<u64>,
 }
 
 impl Snapshot {
@@ -27,9 +29,13 @@ impl Snapshot {
         let session = record.signed_in().filter(|session| !session.provisional)?;
         let access = session.access_token.as_ref()?;
         let now = clock.boot_millis();
-        let (refresh_at, usable_until) = match &access.expiry {
-            None => (u64::MAX, u64::MAX),
-            Some(expiry) => limits(expiry, now, clock),
+        let expires_at = access
+            .expiry
+            .as_ref()
+            .map(|expiry| end_of_life(expiry, now, clock));
+        let (refresh_at, usable_until) = match (&access.expiry, expires_at) {
+            (Some(expiry), Some(end)) => limits(expiry.lifetime_millis, end),
+            _ => (u64::MAX, u64::MAX),
         };
         Some(Self {
             epoch: record.epoch,
@@ -37,6 +43,7 @@ impl Snapshot {
             token: access.token.clone(),
             refresh_at,
             usable_until,
+            expires_at,
         })
     }
 
@@ -48,29 +55,37 @@ impl Snapshot {
         boot_millis < self.refresh_at
     }
 
-    /// When the token stops being handed out, by the boot clock; `u64::MAX` if the server did not say.
+    /// From when on the token is not handed out, by the boot clock; `u64::MAX` if the server did not say.
+    #[cfg(feature = "uniffi")]
     pub(crate) fn usable_until(&self) -> u64 {
         self.usable_until
     }
+
+    /// When the token expires, by the boot clock, if the server said.
+    pub(crate) fn expires_at(&self) -> Option<u64> {
+        self.expires_at
+    }
 }
 
-fn limits(expiry: &Expiry, now: u64, clock: &dyn Clock) -> (u64, u64) {
-    let same_boot = expiry.boot_id.is_some() && expiry.boot_id == clock.boot_id();
-    let end = if same_boot {
-        expiry.boot_millis
-    } else {
-        // Across a reboot only the wall clock is left. It may have been set back, so the token gets at most the
-        // life it had when it was new.
-        let left = expiry.unix_millis.saturating_sub(clock.unix_millis());
-        now.saturating_add(u64::try_from(left).unwrap_or(0).min(expiry.lifetime_millis))
-    };
+/// When a token expires, by the boot clock of this run of the device.
+fn end_of_life(expiry: &Expiry, now: u64, clock: &dyn Clock) -> u64 {
+    if expiry.boot_id.is_some() && expiry.boot_id == clock.boot_id() {
+        return expiry.boot_millis;
+    }
+    // Across a reboot only the wall clock is left. It may have been set back, so the token gets at most the life it had
+    // when it was new.
+    let left = expiry.unix_millis.saturating_sub(clock.unix_millis());
+    now.saturating_add(u64::try_from(left).unwrap_or(0).min(expiry.lifetime_millis))
+}
+
+/// From when on a new token is fetched first, and from when on this one is not handed out.
+fn limits(lifetime_millis: u64, end: u64) -> (u64, u64) {
     // A minute or a tenth of its life ahead, whichever is more, and never before half of it.
-    let ahead = (expiry.lifetime_millis / 10)
-        .max(60_000)
-        .min(expiry.lifetime_millis / 2);
+    let half = lifetime_millis / 2;
+    let ahead = (lifetime_millis / 10).max(60_000).min(half);
     (
         end.saturating_sub(ahead),
-        end.saturating_sub(TRANSIT_MILLIS.min(expiry.lifetime_millis / 2)),
+        end.saturating_sub(TRANSIT_MILLIS.min(half)),
     )
 }
 

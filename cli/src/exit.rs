@@ -1,0 +1,68 @@
+//! Exit codes: one per kind of trouble, so that a script need not read the text.
+
+use std::process::ExitCode;
+
+use gatepass::{Error, ErrorKind};
+
+/// How the program ended. The codes are part of its interface; `--help` lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Success = 0,
+    Internal = 1,
+    Configuration = 2,
+    Cancelled = 3,
+    TimedOut = 4,
+    NoBrowser = 5,
+    Network = 6,
+    Server = 7,
+    Storage = 8,
+    SessionEnded = 9,
+}
+
+/// For `--help`.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0  everything went as it should
+  1  a defect in gatepass
+  2  wrong usage or configuration
+  3  cancelled, by Ctrl-C or by the user in the browser
+  4  not finished in time
+  5  no browser could be opened, or the redirect cannot be captured
+  6  the network failed
+  7  the server or the API refused, or broke a standard
+  8  storage is locked, lost or full
+  9  the session ended";
+
+impl From<&Error> for Exit {
+    fn from(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::Cancelled
+            | ErrorKind::Interrupted
+            | ErrorKind::Superseded
+            | ErrorKind::AlreadyHandled => Self::Cancelled,
+            ErrorKind::FlowExpired => Self::TimedOut,
+            ErrorKind::NoBrowser | ErrorKind::RedirectNotCaptured | ErrorKind::AssociationMissing => {
+                Self::NoBrowser
+            }
+            ErrorKind::Network(_) => Self::Network,
+            ErrorKind::Server
+            | ErrorKind::Protocol
+            | ErrorKind::ProtectionUnavailable
+            | ErrorKind::RateLimited
+            | ErrorKind::Clock => Self::Server,
+            ErrorKind::StorageLocked
+            | ErrorKind::StorageLost
+            | ErrorKind::StorageWriteFailed
+            | ErrorKind::NeedsUserPresence => Self::Storage,
+            ErrorKind::SessionEnded(_) => Self::SessionEnded,
+            ErrorKind::Configuration => Self::Configuration,
+            _ => Self::Internal,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -1,0 +1,399 @@
+//! The program as a user meets it: its words, its JSON, its exit codes.
+
+// Helpers outside #[test] functions, which clippy's own exception does not see.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+
+use gatepass::test_server::TestServer;
+use serde_json::Value;
+
+/// The program, with neither a display nor a browser of this machine.
+fn gatepass(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatepass"));
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for name in [
+        "DISPLAY",
+        "WAYLAND_DISPLAY",
+        "BROWSER",
+        "WSL_DISTRO_NAME",
+        "RUST_LOG",
+    ] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn events(output: &Output) -> Vec<Value> {
+    String::from_utf8(output.stdout.clone())
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
+        .collect()
+}
+
+fn names(events: &[Value]) -> Vec<&str> {
+    events
+        .iter()
+        .map(|event| event["event"].as_str().unwrap())
+        .collect()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+const WHOLE_JOURNEY: [&str; 7] = [
+    "authorization_url",
+    "redirect_received",
+    "signed_in",
+    "api_call",
+    "refreshed",
+    "api_call",
+    "signed_out",
+];
+
+#[test]
+fn headless_json_is_the_whole_journey() {
+    let output = gatepass(&["sign-in", "--headless", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let events = events(&output);
+    assert_eq!(names(&events), WHOLE_JOURNEY);
+    assert!(
+        events[0]["url"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://127.0.0.1:")
+    );
+    assert!(
+        events[2]["issuer"]
+            .as_str()
+            .unwrap()
+            .starts_with("http://127.0.0.1:")
+    );
+    assert!(events[2]["subject"].as_str().unwrap().contains("alice"));
+    assert_eq!(events[2]["scope"], "openid profile offline_access");
+    assert!((290..=300).contains(&events[2]["expires_in"].as_u64().unwrap()));
+    assert_eq!(events[3]["status"], 200);
+    assert_eq!(events[5]["status"], 200);
+}
+
+#[test]
+fn without_a_display_it_says_so_and_plays_the_browser_itself() {
+    let output = gatepass(&["sign-in"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("there is no display"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Signed in as"));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_opener_that_fails_is_told_and_replaced() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let opener = folder.path().join("broken-browser");
+    std::fs::write(&opener, "#!/bin/sh\nexit 3\n").unwrap();
+    std::fs::set_permissions(&opener, std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Only this opener can be found.
+    let output = gatepass(&["sign-in", "--json"])
+        .env("BROWSER", &opener)
+        .env("PATH", folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("broken-browser failed"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(names(&events(&output)), WHOLE_JOURNEY);
+}
+
+#[test]
+fn at_a_real_server_a_missing_browser_is_a_typed_error() {
+    let server = TestServer::start().unwrap();
+    let output = gatepass(&[
+        "sign-in",
+        "--json",
+        "--issuer",
+        server.issuer(),
+        "--client-id",
+        server.client_id(),
+        "--allow-http-on-loopback",
+    ])
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    let events = events(&output);
+    assert_eq!(names(&events), ["authorization_url", "error"]);
+    let error = &events[1];
+    for (field, value) in [
+        ("kind", "no_browser"),
+        ("code", "no_browser"),
+        ("stage", "user_agent"),
+        ("next_step", "ask_user"),
+    ] {
+        assert_eq!(error[field], value, "{error}");
+    }
+    assert_eq!(error["retryable"], false);
+    assert!(error["diagnostic_id"].as_str().unwrap().starts_with("gp-"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_browser_that_never_comes_back_ends_at_the_deadline() {
+    // `true` is a browser that opens at once and shows nothing.
+    let output = gatepass(&["sign-in", "--json", "--timeout", "1"])
+        .env("BROWSER", "true")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    let events = events(&output);
+    assert_eq!(names(&events), ["authorization_url", "error"]);
+    assert_eq!(events[1]["kind"], "flow_expired");
+    assert_eq!(events[1]["next_step"], "sign_in_again");
+}
+
+/// A running program whose events are read as they come.
+struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = gatepass(arguments).stdin(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self {
+            stdin: child.stdin.take(),
+            child,
+            lines,
+        }
+    }
+
+    fn next(&mut self) -> Value {
+        let line = self.lines.next().expect("the program ended early").unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line}: {e}"))
+    }
+
+    fn rest(&mut self) -> Vec<Value> {
+        std::iter::from_fn(|| self.lines.next())
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+            .collect()
+    }
+
+    fn paste(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Ended already, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn at<'a>(server: &'a TestServer, more: &[&'a str]) -> Running {
+    let mut arguments = vec!["sign-in", "--json", "--no-browser", "--allow-http-on-loopback"];
+    arguments.extend(["--issuer", server.issuer(), "--client-id", server.client_id()]);
+    arguments.extend(more);
+    Running::start(&arguments)
+}
+
+#[tokio::test]
+async fn no_browser_waits_for_the_loopback_redirect() {
+    let server = TestServer::start().unwrap();
+    let mut program = at(&server, &["--api", &server.api_url()]);
+    let url = program.next()["url"].as_str().unwrap().to_owned();
+    // The end of standard input is not the end of the sign-in.
+    drop(program.stdin.take());
+    let browser = server.browser();
+    let redirect = browser.sign_in(&url, &server.users()[0]).await.unwrap();
+    assert_eq!(browser.deliver(&redirect).await.unwrap(), 200);
+    let events = program.rest();
+    assert_eq!(names(&events), &WHOLE_JOURNEY[1..]);
+    assert_eq!(program.exit_code(), Some(0));
+    let api_calls = server
+        .requests()
+        .iter()
+        .filter(|request| request.path() == "/api/me")
+        .count();
+    assert_eq!(api_calls, 2);
+}
+
+#[tokio::test]
+async fn no_browser_takes_a_pasted_redirect_and_turns_others_down() {
+    let server = TestServer::start().unwrap();
+    for redirect in [
+        "com.example.app:/callback",
+        "https://app.example.com/callback",
+        "http://127.0.0.1/callback",
+    ] {
+        let mut program = at(&server, &["--redirect", redirect]);
+        let url = program.next()["url"].as_str().unwrap().to_owned();
+        let came_back = server.browser().sign_in(&url, &server.users()[1]).await.unwrap();
+        program.paste("what?");
+        program.paste(&format!("{redirect}?code=forged&state=forged"));
+        program.paste(&came_back);
+        let events = program.rest();
+        assert_eq!(names(&events), &WHOLE_JOURNEY[1..], "{redirect}");
+        assert_eq!(program.exit_code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_user_who_declines() {
+    let server = TestServer::start().unwrap();
+    let mut program = at(&server, &[]);
+    let url = program.next()["url"].as_str().unwrap().to_owned();
+    let browser = server.browser();
+    let redirect = browser.deny(&url).await.unwrap();
+    browser.deliver(&redirect).await.unwrap();
+    let events = program.rest();
+    assert_eq!(names(&events), ["error"]);
+    assert_eq!(events[0]["kind"], "cancelled");
+    assert_eq!(events[0]["server_error"], "access_denied");
+    assert_eq!(program.exit_code(), Some(3));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_ends_in_a_typed_error() {
+    let server = TestServer::start().unwrap();
+    let mut program = at(&server, &[]);
+    program.next();
+    let pid = program.child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let events = program.rest();
+    assert_eq!(names(&events), ["error"]);
+    assert_eq!(
+        (&events[0]["kind"], &events[0]["stage"]),
+        (&"cancelled".into(), &"user_agent".into())
+    );
+    assert_eq!(program.exit_code(), Some(3));
+}
+
+#[tokio::test]
+async fn serve_says_where_it_is_and_can_be_signed_in_at() {
+    let mut serving = Running::start(&["serve", "--port", "0", "--json"]);
+    let told = serving.next();
+    assert_eq!(told["event"], "serving");
+    assert_eq!(told["users"][0]["username"], "alice");
+    let (issuer, client_id) = (
+        told["issuer"].as_str().unwrap(),
+        told["client_id"].as_str().unwrap(),
+    );
+    let mut program = Running::start(&[
+        "sign-in",
+        "--json",
+        "--no-browser",
+        "--allow-http-on-loopback",
+        "--issuer",
+        issuer,
+        "--client-id",
+        client_id,
+    ]);
+    assert_eq!(program.next()["event"], "authorization_url");
+    assert_eq!(told["issuer"], issuer);
+}
+
+#[test]
+fn wrong_usage_and_configuration_exit_with_2() {
+    for arguments in [
+        &["sign-in", "--issuer", "https://as.example"][..],
+        &[
+            "sign-in",
+            "--json",
+            "--issuer",
+            "http://127.0.0.1:1",
+            "--client-id",
+            "x",
+        ],
+        &["sign-in", "--json", "--issuer", "as.example", "--client-id", "x"],
+        &["sign-in", "--json", "--redirect", "myapp://callback"],
+        &["sign-in", "--json", "--api", "ftp://api.example.com"],
+        &["sign-in", "--json", "--scope", "openid profile"],
+        &["frobnicate"],
+    ] {
+        let output = gatepass(arguments).output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        if arguments.contains(&"--json") {
+            let events = events(&output);
+            assert_eq!(names(&events), ["error"], "{arguments:?}");
+            assert_eq!(events[0]["kind"], "configuration");
+            assert_eq!(events[0]["next_step"], "fix_configuration");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_a_network_error() {
+    let output = gatepass(&[
+        "sign-in",
+        "--json",
+        "--no-browser",
+        "--allow-http-on-loopback",
+        "--issuer",
+        "http://127.0.0.1:1",
+        "--client-id",
+        "x",
+    ])
+    .output()
+    .unwrap();
+    assert_eq!(output.status.code(), Some(6));
+    let events = events(&output);
+    assert_eq!(
+        (&events[0]["kind"], &events[0]["stage"]),
+        (&"network".into(), &"discovery".into())
+    );
+    assert_eq!(events[0]["retryable"], true);
+}
+
+/// Tokens, codes and verifiers have prefixes that this test looks for; the most verbose log must not hold any.
+#[test]
+fn nothing_secret_is_printed_even_at_the_most_verbose() {
+    let output = gatepass(&["sign-in", "--headless"])
+        .env("RUST_LOG", "trace")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
+    for secret in [
+        "gpt_at_",
+        "gpt_rt_",
+        "gpt_co_",
+        "code_verifier",
+        "wonderland-42\"",
+        "eyJ",
+    ] {
+        let line = said.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
+    }
+}
