@@ -282,8 +282,8 @@ fn page(status: StatusCode, page: Page) -> Response<Full<Bytes>> {
     let (mark, title, text) = match page {
         Page::Done => (
             "ok",
-            "You are signed in",
-            "Go back to the app. You can close this window.",
+            "Back to the app",
+            "It is finishing your sign-in. You can close this window.",
         ),
         Page::Failed => (
             "no",

@@ -262,7 +262,7 @@ async fn bi_30_thousands_of_connections() {
 #[tokio::test]
 async fn the_page_says_nothing_of_the_request_and_loads_nothing() {
     for (target, code, words) in [
-        ("/callback?code=good&state=s&x=", 200, "You are signed in"),
+        ("/callback?code=good&state=s&x=", 200, "Back to the app"),
         (
             "/callback?error=access_denied&error_description=",
             200,
