@@ -173,7 +173,8 @@ pub trait HttpTransport: Send + Sync + Debug {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure>;
 }
 
-#[cfg(all(test, feature = "http"))]
+#[cfg(test)]
+#[cfg(feature = "http")]
 pub(crate) mod conformance;
 #[cfg(test)]
 mod tests;
