@@ -40,7 +40,8 @@ mod session;
 mod storage;
 #[cfg(feature = "test-server")]
 mod test_server;
-#[cfg(all(test, feature = "http", feature = "test-server"))]
+#[cfg(test)]
+#[cfg(all(feature = "http", feature = "test-server"))]
 mod tests;
 
 uniffi::setup_scaffolding!("gatepass");

@@ -1,7 +1,12 @@
 //! The world as these tests make it: storage with a plan, a transport with a script, a clock without patience.
 
 // Test code outside a #[test] function, which clippy's own exception does not see.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

@@ -54,7 +54,7 @@ const PARTS: [Part; 4] = [
     Part {
         name: "kotlin",
         budget: None,
-        readiness: kotlin_readiness,
+        readiness: |_| lacking(&["javac", "mvn"], "kotlin"),
         work: kotlin,
     },
     Part {
@@ -133,13 +133,6 @@ fn rust(place: &Place) -> Result<()> {
     run::shown(command)
 }
 
-fn kotlin_readiness(place: &Place) -> Readiness {
-    if !place.at("bindings/kotlin/pom.xml").is_file() {
-        return Readiness::NoCode("bindings/kotlin");
-    }
-    lacking(&["javac", "mvn"], "kotlin")
-}
-
 fn kotlin(place: &Place) -> Result<()> {
     bindings::build_for_tests(place)?;
     // Not -q, which would silence the number of tests as well; without a terminal Maven's
@@ -159,9 +152,6 @@ fn property(name: &str, value: &Path) -> std::ffi::OsString {
 }
 
 fn swift_readiness(place: &Place) -> Readiness {
-    if !place.at("Package.swift").is_file() {
-        return Readiness::NoCode("Package.swift");
-    }
     match swift::find(place) {
         Swift::Missing => Readiness::NoToolchain("no `swift`: cargo xtask setup --part swift".into()),
         Swift::Installed | Swift::Root => Readiness::Ready,
@@ -177,10 +167,20 @@ fn swift(place: &Place) -> Result<()> {
         ("LD_LIBRARY_PATH", native.as_os_str()),
         ("DYLD_LIBRARY_PATH", native.as_os_str()),
     ];
-    let mut command = swift::command(place, "swift", &place.root, &environment)?;
-    command.args(["test", "--scratch-path"]).arg(build);
-    command.args(["-Xlinker", "-L"]).arg("-Xlinker").arg(native);
-    run::shown(command)
+    let swift_test = |subcommand: &[&str]| -> Result<std::process::Command> {
+        let mut command = swift::command(place, "swift", &place.root, &environment)?;
+        command.arg("test").args(subcommand);
+        command.arg("--scratch-path").arg(&build);
+        command.args(["-Xlinker", "-L"]).arg("-Xlinker").arg(&native);
+        Ok(command)
+    };
+    run::shown(swift_test(&[])?)?;
+    // SwiftPM is content with no tests at all. A test is listed as `Module.name`; the rest is progress.
+    let listed = run::quiet(swift_test(&["list", "--skip-build"])?)?;
+    if !listed.lines().any(|line| line.contains("Tests.")) {
+        bail!("the Swift package holds no tests");
+    }
+    Ok(())
 }
 
 fn interop_readiness(place: &Place) -> Readiness {

@@ -129,4 +129,6 @@ private final class ThrowingStorage: FfiSecureStorage {
     func commit(key _: String, expected _: UInt64, bytes _: Data) throws -> FfiCommitOutcome { throw error }
 
     func remove(key _: String, expected _: UInt64) throws -> FfiCommitOutcome { throw error }
+
+    func place() -> String { "nowhere" }
 }

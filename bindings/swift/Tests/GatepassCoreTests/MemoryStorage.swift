@@ -30,6 +30,10 @@ final class MemoryStorage: FfiSecureStorage, @unchecked Sendable {
         change(key, expected, nil)
     }
 
+    func place() -> String {
+        "memory@\(ObjectIdentifier(self))"
+    }
+
     private func change(_ key: String, _ expected: UInt64, _ bytes: Data?) -> FfiCommitOutcome {
         lock.withLock {
             let current = slots[key]?.stored

@@ -74,6 +74,20 @@ import Testing
     #expect(try await world.callAPI(session.accessToken()) == 200)
 }
 
+@Test func clientsOverOneStorageThatRefreshAtOnceKeepTheSession() async throws {
+    let world = try World()
+    _ = try await world.signIn(world.client())
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        for _ in 0..<4 {
+            let session = try #require(try await world.client().session())
+            group.addTask { try await session.refresh() }
+        }
+        try await group.waitForAll()
+    }
+    let session = try #require(try await world.client().session())
+    #expect(try await world.callAPI(session.accessToken()) == 200)
+}
+
 @Test func whatHoldsASecretDoesNotPrintIt() async throws {
     let world = try World()
     let session = try await world.signIn(world.client())

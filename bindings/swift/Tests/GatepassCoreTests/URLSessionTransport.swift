@@ -8,6 +8,8 @@ import GatepassCore
 
 /// One URLSession for each request: nothing is pooled, so no connection ever idles, and the delegate belongs to one
 /// exchange alone.
+///
+/// What it cannot do: `allHeaderFields` is a dictionary, so headers that came twice arrive as one, joined or the last.
 final class URLSessionTransport: FfiHttpTransport {
     func send(request: FfiHttpRequest) async throws -> FfiHttpResponse {
         guard let url = URL(string: request.url) else { throw notSent(.invalidRequest) }

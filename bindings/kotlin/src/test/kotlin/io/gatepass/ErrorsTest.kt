@@ -155,4 +155,6 @@ private class ThrowingStorage(private val what: () -> Throwable) : FfiSecureStor
     override fun commit(key: String, expected: ULong, bytes: ByteArray): FfiCommitOutcome = throw what()
 
     override fun remove(key: String, expected: ULong): FfiCommitOutcome = throw what()
+
+    override fun place() = "nowhere"
 }

@@ -9,8 +9,8 @@ import io.gatepass.core.FfiHttpFailureReason
 import io.gatepass.core.FfiHttpRequest
 import io.gatepass.core.FfiHttpResponse
 import io.gatepass.core.FfiHttpTransport
+import java.io.ByteArrayOutputStream
 import java.io.IOException
-import java.io.InputStream
 import java.net.ConnectException
 import java.net.URI
 import java.net.UnknownHostException
@@ -19,15 +19,21 @@ import java.net.http.HttpConnectTimeoutException
 import java.net.http.HttpRequest
 import java.net.http.HttpResponse
 import java.net.http.HttpTimeoutException
+import java.nio.ByteBuffer
 import java.nio.channels.UnresolvedAddressException
 import java.time.Duration
+import java.util.concurrent.CompletableFuture
+import java.util.concurrent.CompletionStage
+import java.util.concurrent.Flow
 import javax.net.ssl.SSLHandshakeException
-import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.TimeoutCancellationException
 import kotlinx.coroutines.future.await
-import kotlinx.coroutines.runInterruptible
 import kotlinx.coroutines.withTimeout
 
+/**
+ * Sends at most once only with the two system properties that pom.xml sets, which count for the whole process. A library
+ * cannot set them for its app: the façade for the JVM needs another client.
+ */
 class JdkHttpTransport : FfiHttpTransport {
     private val pooled = client()
 
@@ -40,8 +46,8 @@ class JdkHttpTransport : FfiHttpTransport {
             withTimeout(request.timeoutMillis.toLong()) { exchange(client, prepared, request.maxResponseBytes.toLong()) }
         } catch (e: TimeoutCancellationException) {
             throw unknown(FfiHttpFailureReason.TIMEOUT)
-        } catch (e: FfiHttpFailure) {
-            throw e
+        } catch (e: BodyTooLong) {
+            throw unknown(FfiHttpFailureReason.BODY_TOO_LARGE)
         } catch (e: HttpConnectTimeoutException) {
             throw notSent(FfiHttpFailureReason.TIMEOUT)
         } catch (e: HttpTimeoutException) {
@@ -74,17 +80,9 @@ class JdkHttpTransport : FfiHttpTransport {
     }
 
     private suspend fun exchange(client: HttpClient, request: HttpRequest, limit: Long): FfiHttpResponse {
-        val response = client.sendAsync(request, HttpResponse.BodyHandlers.ofInputStream()).await()
-        val body = runInterruptible(Dispatchers.IO) { response.body().use { readAtMost(it, limit) } }
+        val response = client.sendAsync(request) { CappedBody(limit) }.await()
         val headers = response.headers().map().flatMap { (name, values) -> values.map { FfiHeader(name, it) } }
-        return FfiHttpResponse(response.statusCode().toUShort(), headers, body)
-    }
-
-    private fun readAtMost(stream: InputStream, limit: Long): ByteArray {
-        // One byte more than allowed tells a body that is too long from one that just fits.
-        val body = stream.readNBytes((limit + 1).coerceAtMost(Int.MAX_VALUE.toLong()).toInt())
-        if (body.size > limit) throw unknown(FfiHttpFailureReason.BODY_TOO_LARGE)
-        return body
+        return FfiHttpResponse(response.statusCode().toUShort(), headers, response.body())
     }
 
     private companion object {
@@ -98,5 +96,42 @@ class JdkHttpTransport : FfiHttpTransport {
         fun notSent(reason: FfiHttpFailureReason) = FfiHttpFailure.Failed(FfiDelivery.NOT_SENT, reason)
 
         fun unknown(reason: FfiHttpFailureReason) = FfiHttpFailure.Failed(FfiDelivery.UNKNOWN_OUTCOME, reason)
+    }
+}
+
+private class BodyTooLong : IOException()
+
+/** Gathers the body and gives up at the limit. Not the JDK's InputStream: a read from that heeds no interrupt. */
+private class CappedBody(private val limit: Long) : HttpResponse.BodySubscriber<ByteArray> {
+    private val whole = CompletableFuture<ByteArray>()
+    private val bytes = ByteArrayOutputStream()
+    private lateinit var subscription: Flow.Subscription
+
+    override fun getBody(): CompletionStage<ByteArray> = whole
+
+    override fun onSubscribe(subscription: Flow.Subscription) {
+        this.subscription = subscription
+        subscription.request(Long.MAX_VALUE)
+    }
+
+    override fun onNext(pieces: List<ByteBuffer>) {
+        for (piece in pieces) {
+            if (bytes.size() + piece.remaining() > limit) {
+                subscription.cancel()
+                whole.completeExceptionally(BodyTooLong())
+                return
+            }
+            val copy = ByteArray(piece.remaining())
+            piece.get(copy)
+            bytes.write(copy, 0, copy.size)
+        }
+    }
+
+    override fun onError(cause: Throwable) {
+        whole.completeExceptionally(cause)
+    }
+
+    override fun onComplete() {
+        whole.complete(bytes.toByteArray())
     }
 }

@@ -21,6 +21,8 @@ class MemoryStorage : FfiSecureStorage {
     @Synchronized
     override fun remove(key: String, expected: ULong) = change(key, expected, null)
 
+    override fun place() = "memory@${System.identityHashCode(this)}"
+
     private fun change(key: String, expected: ULong, bytes: ByteArray?): FfiCommitOutcome {
         val current = slots[key]?.stored()
         if ((current?.generation ?: 0uL) != expected) return FfiCommitOutcome.Conflict(current)

@@ -101,6 +101,16 @@ class SignInTest {
     }
 
     @Test
+    fun `clients over one storage that refresh at once keep the session`() = runBlocking<Unit> {
+        World().use { world ->
+            world.signIn(world.client())
+            val sessions = (1..4).map { world.client().session()!! }
+            sessions.map { async(Dispatchers.Default) { it.refresh() } }.awaitAll()
+            assertEquals(200, callApi(world, world.client().session()!!.accessToken()))
+        }
+    }
+
+    @Test
     fun `a caller that is cancelled stops no refresh`() = runBlocking<Unit> {
         World().use { world ->
             val http = HeldHttp()
