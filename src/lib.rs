@@ -9,6 +9,7 @@ mod ports;
 mod protocol;
 mod secret;
 mod session;
+mod sync;
 #[cfg(feature = "test-server")]
 pub mod test_server;
 

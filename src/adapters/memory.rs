@@ -10,7 +10,7 @@ use crate::ports::{
     CommitOutcome, Generation, LockFailure, LockGuard, ProcessLock, RecordKey, SecureStorage, StorageFailure,
     Stored,
 };
-use crate::session::lock;
+use crate::sync::lock;
 
 /// Secure storage in memory. For tests, and for programs that want to leave nothing behind.
 ///

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 mod builder;
 mod flow;
+mod listening;
 mod pending;
 mod sign_in;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::flow::{self, FlowRecord};
+use super::listening::Listening;
 use super::pending::{Attempt, CancelOnDrop, PendingSignIn, expired, superseded};
 use super::{Client, Inner};
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -15,13 +16,13 @@ use crate::protocol::callback::{self, Callback, ValidatedCallback};
 use crate::protocol::id_token::{self, Claims, Occasion};
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::pkce::CodeVerifier;
-use crate::protocol::redirect::RedirectUri;
 use crate::protocol::scope::Scope;
 use crate::protocol::token::{self, TokenAnswer, TokenResponse};
 use crate::secret::Secret;
 use crate::session::context::Keys;
 use crate::session::record::{SessionRecord, SignedIn, Standing, StoredAccessToken};
-use crate::session::{SentAt, Session, lock};
+use crate::session::{SentAt, Session};
+use crate::sync::lock;
 
 /// How long the code exchange may take.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -617,98 +618,4 @@ fn revoke_quietly(inner: &Arc<Inner>, token: token::RefreshToken) {
             );
         }
     });
-}
-
-/// The loopback listener of one attempt, or none where the redirect is of another kind.
-struct Listening {
-    #[cfg(feature = "loopback")]
-    listener: Option<crate::adapters::loopback::Listener>,
-}
-
-#[cfg(feature = "loopback")]
-impl Listening {
-    async fn open(redirect: &RedirectUri) -> Result<Self> {
-        use crate::protocol::redirect::RedirectKind;
-        if redirect.kind() != RedirectKind::Loopback {
-            return Ok(Self { listener: None });
-        }
-        let listener = crate::adapters::loopback::Listener::bind(redirect).await?;
-        Ok(Self {
-            listener: Some(listener),
-        })
-    }
-
-    /// The redirect URI to send: with the port that was bound.
-    fn redirect(&self, configured: &RedirectUri) -> RedirectUri {
-        let bound = self
-            .listener
-            .as_ref()
-            .and_then(|listener| configured.bound_to(listener.address()));
-        bound.unwrap_or_else(|| configured.clone())
-    }
-
-    /// Serves until one redirect has decided the attempt, or the attempt has ended by other means.
-    fn serve(self, inner: &Arc<Inner>, attempt: &Arc<Attempt>) {
-        let Some(listener) = self.listener else { return };
-        let judge = {
-            let inner = Arc::clone(inner);
-            move |url: String| judge(Arc::clone(&inner), url)
-        };
-        let over = Arc::clone(attempt);
-        inner
-            .context
-            .spawn(listener.serve(judge, async move { drop(over.ended().await) }));
-    }
-}
-
-/// Decides about one request to the redirect URI. The work runs on its own: a browser that hangs up cannot stop
-/// an exchange half-way.
-#[cfg(feature = "loopback")]
-async fn judge(inner: Arc<Inner>, url: String) -> crate::adapters::loopback::Verdict {
-    use crate::adapters::loopback::Verdict;
-    let (tell, verdict) = tokio::sync::oneshot::channel();
-    let context = Arc::clone(&inner.context);
-    context.spawn(async move {
-        match inner.accept(&url).await {
-            Ok(accepted) => {
-                let _ = tell.send(Verdict::Accepted);
-                // The outcome reaches whoever waits for the attempt.
-                drop(accepted.finish(&inner).await);
-            }
-            Err(turned_down) if turned_down.ends_flow => {
-                let _ = tell.send(Verdict::Refused);
-            }
-            Err(turned_down) => {
-                debug!(
-                    code = turned_down.error.code(),
-                    "a request to the loopback redirect was turned down"
-                );
-                let _ = tell.send(Verdict::TurnedDown);
-            }
-        }
-    });
-    verdict.await.unwrap_or(Verdict::TurnedDown)
-}
-
-#[cfg(not(feature = "loopback"))]
-impl Listening {
-    #[allow(clippy::unused_async, reason = "the same shape as with the feature")]
-    async fn open(redirect: &RedirectUri) -> Result<Self> {
-        use crate::protocol::redirect::RedirectKind;
-        if redirect.kind() == RedirectKind::Loopback {
-            return Err(Error::new(
-                ErrorKind::RedirectNotCaptured,
-                Stage::Configuration,
-                "loopback_not_built_in",
-                "a loopback redirect needs the feature `loopback`",
-            ));
-        }
-        Ok(Self {})
-    }
-
-    fn redirect(&self, configured: &RedirectUri) -> RedirectUri {
-        configured.clone()
-    }
-
-    fn serve(self, _inner: &Arc<Inner>, _attempt: &Arc<Attempt>) {}
 }

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use super::lock;
 use crate::ports::{RecordKey, SecureStorage};
+use crate::sync::lock;
 
 /// Held while a session's tokens are being changed.
 pub(super) type Gate = Arc<tokio::sync::Mutex<()>>;

@@ -19,7 +19,7 @@
 //! Delivery order, always: durable, then snapshot, then waiters, then events.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
@@ -43,6 +43,7 @@ use crate::error::{EndReason, Error, ErrorKind, Result, Stage};
 use crate::ports::{RecordKey, SessionEvent, Stored};
 use crate::protocol::id_token::Claims;
 use crate::protocol::token::AccessToken;
+use crate::sync::lock;
 
 /// Whether somebody is signed in. The first value is always [`Loading`](SessionState::Loading): it is never
 /// guessed before storage has answered.
@@ -372,9 +373,4 @@ pub(crate) fn ended(reason: EndReason) -> Error {
         reason.name(),
         format!("the session is over: {why}; ask the user to sign in again"),
     )
-}
-
-/// A lock that a panic cannot leave unusable: what it guards is replaced as a whole, never left half-changed.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

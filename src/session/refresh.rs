@@ -15,13 +15,14 @@ use zeroize::Zeroizing;
 use super::context::{Context, Keys};
 use super::record::{Expiry, Journal, SessionRecord, SignedIn, Standing, StoredAccessToken};
 use super::snapshot::Snapshot;
-use super::{Slot, ended, lock};
+use super::{Slot, ended};
 use crate::error::{Delivery, EndReason, Error, ErrorKind, Result, Stage};
 use crate::ports::{CommitOutcome, Generation, LockGuard, SessionEvent};
 use crate::protocol::id_token::{self, Claims, Occasion, Refused};
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::revocation;
 use crate::protocol::token::{self, AccessToken, IdToken, RefreshToken, TokenAnswer, TokenResponse};
+use crate::sync::lock;
 
 /// The first send of a refresh waits this long for its answer.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(10);

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tracing::debug;
 
 use super::record::{SessionRecord, Standing};
-use super::{Session, Slot, lock};
+use super::{Session, Slot};
 use crate::error::{EndReason, Error, ErrorKind, Result, Stage};
 use crate::ports::{CommitOutcome, SessionEvent};
 use crate::protocol::token::RefreshToken;
+use crate::sync::lock;
 
 /// How far a sign-out reaches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

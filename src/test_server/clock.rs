@@ -55,7 +55,7 @@ impl TestClock {
     }
 
     fn set_wall(&self, change: impl FnOnce(i64) -> i64) {
-        let mut wall = crate::session::lock(&self.wall);
+        let mut wall = crate::sync::lock(&self.wall);
         *wall = change(*wall);
     }
 }
@@ -70,7 +70,7 @@ impl Default for TestClock {
 #[async_trait]
 impl Clock for TestClock {
     fn unix_millis(&self) -> i64 {
-        *crate::session::lock(&self.wall)
+        *crate::sync::lock(&self.wall)
     }
 
     fn boot_millis(&self) -> u64 {

@@ -72,11 +72,7 @@ impl World {
     }
 
     pub(crate) async fn session(&self) -> Session {
-        self.client()
-            .session()
-            .await
-            .unwrap()
-            .expect("a session is stored")
+        self.client().session().await.unwrap().unwrap()
     }
 
     /// The access token runs out; the refresh token does not.
@@ -214,7 +210,7 @@ impl Disk {
     }
 
     pub(crate) fn session(&self) -> Value {
-        serde_json::from_str(&self.text("session").expect("a session record")).unwrap()
+        serde_json::from_str(&self.text("session").unwrap()).unwrap()
     }
 
     fn ask<T>(
