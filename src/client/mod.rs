@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+mod accept;
 mod builder;
+mod exchange;
 mod flow;
 mod listening;
 mod pending;

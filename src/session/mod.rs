@@ -24,7 +24,10 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 pub(crate) mod api;
+mod at_server;
+mod commit;
 pub(crate) mod context;
+mod flight;
 mod gate;
 pub(crate) mod record;
 mod refresh;
@@ -35,9 +38,9 @@ pub use self::api::{ApiRequest, ApiResponse, SessionHttp};
 pub use self::sign_out::{Revocation, SignOut, SignedOut};
 
 use self::context::Context;
+use self::flight::Flight;
+pub(crate) use self::record::SentAt;
 use self::record::{SessionRecord, Standing};
-use self::refresh::Flight;
-pub(crate) use self::refresh::SentAt;
 use self::snapshot::{Published, Snapshot};
 use crate::error::{EndReason, Error, ErrorKind, Result, Stage};
 use crate::ports::{RecordKey, SessionEvent, Stored};

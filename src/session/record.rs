@@ -3,10 +3,13 @@
 //! JSON with a version number. Members that a reader does not know are passed over, so that a newer version can
 //! add some; a record of a newer *version* is refused with a typed error, never taken for "no session".
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use crate::error::{EndReason, Error, ErrorKind, Result, Stage};
+use crate::ports::Clock;
 use crate::protocol::id_token::Claims;
 use crate::protocol::json::Object;
 use crate::protocol::scope::Scope;
@@ -67,6 +70,34 @@ pub(crate) struct Expiry {
     pub(crate) unix_millis: i64,
 }
 
+/// When a request was sent, by both clocks: a lifetime counts from no later than this.
+pub(crate) struct SentAt {
+    boot_millis: u64,
+    boot_id: Option<String>,
+    unix_millis: i64,
+}
+
+impl SentAt {
+    pub(crate) fn now(clock: &dyn Clock) -> Self {
+        Self {
+            boot_millis: clock.boot_millis(),
+            boot_id: clock.boot_id(),
+            unix_millis: clock.unix_millis(),
+        }
+    }
+
+    pub(crate) fn expiry(&self, lifetime: Duration) -> Expiry {
+        let lifetime_millis = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+        let signed = i64::try_from(lifetime_millis).unwrap_or(i64::MAX);
+        Expiry {
+            lifetime_millis,
+            boot_millis: self.boot_millis.saturating_add(lifetime_millis),
+            boot_id: self.boot_id.clone(),
+            unix_millis: self.unix_millis.saturating_add(signed),
+        }
+    }
+}
+
 /// Written durably before the first byte of a refresh request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Journal {
@@ -80,6 +111,20 @@ impl SessionRecord {
         match &self.standing {
             Standing::SignedIn(signed_in) => Some(signed_in),
             Standing::Ended { .. } => None,
+        }
+    }
+
+    /// The same session, over: no token, but a hint that helps the user to sign in again.
+    pub(super) fn ended(&self, reason: EndReason) -> Self {
+        let claims = self.signed_in().and_then(|session| session.claims.as_ref());
+        let login_hint = claims.and_then(|claims| {
+            let name = claims.get("email").or_else(|| claims.get("preferred_username"))?;
+            name.as_str().map(str::to_owned)
+        });
+        Self {
+            epoch: self.epoch,
+            generation: self.generation + 1,
+            standing: Standing::Ended { reason, login_hint },
         }
     }
 

@@ -1,0 +1,153 @@
+//! The redirect that came back: found by its state, checked, and taken once.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::Inner;
+use super::flow::{self, FlowRecord};
+use super::pending::expired;
+use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::ports::{CommitOutcome, Generation, RecordKey};
+use crate::protocol::callback::{self, Callback, ValidatedCallback};
+use crate::protocol::metadata::AuthorizationServer;
+use crate::sync::lock;
+
+/// A redirect that was turned down.
+pub(super) struct TurnedDown {
+    pub(super) error: Error,
+    /// It belonged to a pending sign-in, which is over now.
+    #[cfg_attr(
+        not(feature = "loopback"),
+        allow(dead_code, reason = "only the listener asks")
+    )]
+    pub(super) ends_flow: bool,
+}
+
+/// A redirect that passed its checks and took its pending sign-in: nobody else can.
+pub(super) struct Accepted {
+    pub(super) flow: FlowRecord,
+    pub(super) key: RecordKey,
+    pub(super) stored: Generation,
+    pub(super) callback: ValidatedCallback,
+}
+
+impl Inner {
+    /// Checks a redirect and takes its pending sign-in. Believes nothing before the state is known to be ours.
+    pub(super) async fn accept(&self, url: &str) -> Result<Accepted, TurnedDown> {
+        let keep = |error: Error| TurnedDown {
+            error,
+            ends_flow: false,
+        };
+        let callback = Callback::parse(url).map_err(keep)?;
+        let key = flow::key_of(callback.state().map_err(keep)?).map_err(keep)?;
+        let Some(stored) = self.context.load(&key).await.map_err(keep)? else {
+            return Err(keep(Error::protocol(
+                Stage::Callback,
+                "no_pending_sign_in",
+                "RFC 6749 §10.12",
+                "the callback belongs to no sign-in that is under way: it was finished or called off, or never begun here",
+            )));
+        };
+        let mut flow = FlowRecord::decode(&stored.bytes).map_err(keep)?;
+        if flow.claimed {
+            return Err(keep(Error::new(
+                ErrorKind::AlreadyHandled,
+                Stage::Callback,
+                "already_handled",
+                "the callback was delivered before, and is being handled",
+            )));
+        }
+        let server = self.server_of(&flow).map_err(keep)?;
+        let expected = callback::Expected {
+            redirect: &flow.redirect,
+            state: &flow.state,
+            issuer: server.issuer_identifier(),
+            iss_required: server.sends_iss(),
+        };
+        let outcome = callback.validate(&expected);
+        if let Err(refusal) = &outcome
+            && !refusal.ends_flow
+        {
+            return Err(keep(
+                refusal.error.clone().with_diagnostic_id(&flow.diagnostic_id),
+            ));
+        }
+        if self.context.ports.clock.unix_millis() >= flow.expires_unix_millis {
+            return Err(self
+                .finish_refused(
+                    &key,
+                    stored.generation,
+                    expired().at_stage(Stage::Callback),
+                    &flow,
+                )
+                .await);
+        }
+        let callback = match outcome {
+            Ok(callback) => callback,
+            Err(refusal) => {
+                return Err(self
+                    .finish_refused(&key, stored.generation, refusal.error, &flow)
+                    .await);
+            }
+        };
+        // RFC 6749 §4.1.2: a code is used once. The conditional write lets one delivery through, in any process.
+        flow.claimed = true;
+        let attempt = lock(&self.attempts).get(key.as_str()).map(Arc::clone);
+        let claim = attempt.as_ref().map(|attempt| attempt.claim());
+        let written = self.context.commit(&key, stored.generation, flow.encode()).await;
+        match written {
+            Ok(CommitOutcome::Committed(stored)) => {
+                if let Some(claim) = claim {
+                    claim.redirect_received();
+                }
+                Ok(Accepted {
+                    flow,
+                    key,
+                    stored,
+                    callback,
+                })
+            }
+            Ok(CommitOutcome::Conflict(_)) => Err(keep(Error::new(
+                ErrorKind::AlreadyHandled,
+                Stage::Callback,
+                "already_handled",
+                "the callback was delivered twice at once; the other delivery is being handled",
+            ))),
+            // Nothing was written, and the same redirect can be tried again once the device is unlocked.
+            Err(error) if error.kind() == ErrorKind::StorageLocked => Err(keep(error)),
+            // It may have been written all the same, and then every later delivery would find it taken.
+            Err(error) => {
+                let stored = match self.context.load(&key).await {
+                    Ok(Some(stored)) => stored.generation,
+                    _ => stored.generation,
+                };
+                Err(self.finish_refused(&key, stored, error, &flow).await)
+            }
+        }
+    }
+
+    /// Ends the pending sign-in that a refused redirect belonged to.
+    async fn finish_refused(
+        &self,
+        key: &RecordKey,
+        stored: Generation,
+        error: Error,
+        flow: &FlowRecord,
+    ) -> TurnedDown {
+        let error = error.with_diagnostic_id(&flow.diagnostic_id);
+        warn!(diagnostic_id = %flow.diagnostic_id, code = error.code(), "the redirect ends the sign-in");
+        match self.context.remove(key, stored).await {
+            Ok(CommitOutcome::Conflict(_)) => {}
+            _ => self.end_attempt(key, Err(error.clone()), None),
+        }
+        TurnedDown {
+            error,
+            ends_flow: true,
+        }
+    }
+
+    pub(super) fn server_of(&self, flow: &FlowRecord) -> Result<AuthorizationServer> {
+        AuthorizationServer::parse(&flow.metadata, &self.context.issuer, self.context.policy)
+    }
+}

@@ -1,0 +1,155 @@
+//! How a refresh writes: conditionally, holding what storage does not take, and giving way to what is newer.
+
+use std::sync::Arc;
+
+use super::ended;
+use super::record::SessionRecord;
+use super::refresh::{COMMIT_ATTEMPTS, Refresh, Seen, busy};
+use crate::error::{EndReason, Error, Result};
+use crate::ports::{CommitOutcome, Generation};
+use crate::sync::lock;
+
+/// When storage refuses refreshed tokens, the write is tried again after these pauses, then at every later need.
+const WRITE_RETRY_MILLIS: [u64; 3] = [50, 250, 1_000];
+
+/// What became of tokens that are to be stored.
+enum Settled {
+    Written(Generation),
+    /// Newer ones are stored, or the session is over.
+    Overtaken(Error),
+}
+
+/// What a conflict comes to.
+enum Resolved {
+    Settled(Settled),
+    /// Ours are newer than the record of this generation.
+    WriteOver(Generation),
+}
+
+impl Refresh {
+    /// Tokens that storage refused earlier are written before anything is asked for again.
+    pub(super) async fn write_held(&self) -> Result<()> {
+        let Some(record) = lock(&self.slot.held).clone() else {
+            return Ok(());
+        };
+        let expected = match self.slot.read_raw().await? {
+            Some((Ok(stored), _))
+                if stored.epoch != record.epoch || stored.generation >= record.generation =>
+            {
+                *lock(&self.slot.held) = None;
+                return Ok(());
+            }
+            Some((_, stored)) => stored.generation,
+            None => Generation::ABSENT,
+        };
+        match self
+            .context()
+            .commit(&self.slot.key, expected, record.encode())
+            .await?
+        {
+            CommitOutcome::Committed(_) => {
+                *lock(&self.slot.held) = None;
+                self.slot.publish(&record);
+                Ok(())
+            }
+            CommitOutcome::Conflict(_) => Err(busy()),
+        }
+    }
+
+    /// Makes new tokens durable. Until they are, or newer ones are, they are held in memory and the old token is never
+    /// sent again.
+    pub(super) async fn commit_tokens(
+        &self,
+        record: &SessionRecord,
+        expected: Generation,
+        rotated: bool,
+    ) -> Result<Generation> {
+        *lock(&self.slot.held) = Some(record.clone());
+        let settled = self.write_tokens(record, expected, rotated).await?;
+        *lock(&self.slot.held) = None;
+        match settled {
+            Settled::Written(generation) => Ok(generation),
+            Settled::Overtaken(error) => Err(error),
+        }
+    }
+
+    /// Tries a few times. An error means that the tokens are not known to be durable.
+    async fn write_tokens(
+        &self,
+        record: &SessionRecord,
+        mut expected: Generation,
+        rotated: bool,
+    ) -> Result<Settled> {
+        let mut pauses = WRITE_RETRY_MILLIS.iter();
+        for _ in 0..COMMIT_ATTEMPTS {
+            let written = self
+                .context()
+                .commit(&self.slot.key, expected, record.encode())
+                .await;
+            let failure = match written {
+                Ok(CommitOutcome::Committed(generation)) => return Ok(Settled::Written(generation)),
+                Ok(CommitOutcome::Conflict(_)) => match self.resolve(record, rotated).await {
+                    Ok(Resolved::Settled(settled)) => return Ok(settled),
+                    Ok(Resolved::WriteOver(generation)) => {
+                        expected = generation;
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            let Some(pause) = pauses.next() else {
+                return Err(failure);
+            };
+            let clock = &self.context().ports.clock;
+            clock
+                .sleep_until(clock.boot_millis().saturating_add(*pause))
+                .await;
+        }
+        Err(busy())
+    }
+
+    /// Somebody else wrote. A newer epoch wins over our tokens, which are given back; a newer generation is the
+    /// pair of a later request and wins too, without giving ours back: on many servers revoking one token ends
+    /// the grant. Otherwise ours is written over it, a record that nobody can read included.
+    async fn resolve(&self, record: &SessionRecord, rotated: bool) -> Result<Resolved> {
+        let (stored, raw) = match self.slot.read_raw().await? {
+            None => return Ok(Resolved::WriteOver(Generation::ABSENT)),
+            Some((Err(_), raw)) => return Ok(Resolved::WriteOver(raw.generation)),
+            Some((Ok(stored), raw)) => (stored, raw),
+        };
+        // A write that failed may have happened all the same.
+        if *raw.bytes == *record.encode() {
+            return Ok(Resolved::Settled(Settled::Written(raw.generation)));
+        }
+        if stored.epoch != record.epoch {
+            self.slot.publish(&stored);
+            if let (true, Some(token)) = (rotated, record.signed_in().and_then(|s| s.refresh_token.clone())) {
+                let context = Arc::clone(self.context());
+                self.context()
+                    .spawn(async move { drop(context.revoke(&token).await) });
+            }
+            return Ok(Resolved::Settled(Settled::Overtaken(ended(EndReason::SignedOut))));
+        }
+        if stored.generation >= record.generation {
+            self.slot.publish(&stored);
+            return Ok(Resolved::Settled(Settled::Overtaken(busy())));
+        }
+        Ok(Resolved::WriteOver(raw.generation))
+    }
+
+    /// Ends the session in storage, keeping the hint and no token, then for everybody. `false` if the record is not
+    /// the one seen any more: then nothing is ended.
+    pub(super) async fn end(&self, seen: &Seen, reason: EndReason) -> Result<bool> {
+        let record = seen.record.ended(reason);
+        let outcome = self
+            .context()
+            .commit(&self.slot.key, seen.stored, record.encode())
+            .await?;
+        let ended = matches!(outcome, CommitOutcome::Committed(_));
+        if ended {
+            self.slot.publish(&record);
+        }
+        Ok(ended)
+    }
+}
