@@ -17,7 +17,7 @@ use crate::sync::lock;
 /// The records are overwritten when they are replaced or dropped; they are not encrypted, for the key would lie
 /// beside them.
 ///
-/// ```
+/// ```no_run
 /// use std::sync::Arc;
 /// use gatepass::{Client, MemoryStorage};
 ///

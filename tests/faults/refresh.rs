@@ -398,7 +398,7 @@ async fn rr_05_no_journal_no_request() {
     let world = World::signed_in();
     let session = world.session().await;
     world.disk.plan(|_, ask, _| {
-        if ask.writes("journal") {
+        if ask.writes("\"journal\"") {
             crate::world::refused()
         } else {
             Fate::Done

@@ -11,9 +11,13 @@ async fn rr_10_refused_tokens_are_held_and_the_old_one_is_never_sent_again() {
     let client = world.client();
     let session = client.session().await.unwrap().unwrap();
     world.let_access_token_expire();
-    world
-        .disk
-        .plan(|_, ask, _| if ask.writes("R2") { refused() } else { Fate::Done });
+    world.disk.plan(|_, ask, _| {
+        if ask.writes("\"R2\"") {
+            refused()
+        } else {
+            Fate::Done
+        }
+    });
     world.net.answer([granted("R2", "A2")]);
     for _ in 0..3 {
         let error = session.access_token().await.unwrap_err();
@@ -69,7 +73,7 @@ async fn a_write_that_failed_but_happened_is_found_to_be_ours() {
     let session = world.session().await;
     let mut failed = false;
     world.disk.plan(move |_, ask, _| {
-        if ask.writes("R2") && !failed {
+        if ask.writes("\"R2\"") && !failed {
             failed = true;
             return Fate::DoneButFails;
         }
@@ -241,9 +245,13 @@ async fn bi_95_a_record_of_a_newer_version_is_left_alone() {
 async fn signing_out_with_held_tokens_revokes_the_newest() {
     let world = World::signed_in();
     let session = world.session().await;
-    world
-        .disk
-        .plan(|_, ask, _| if ask.writes("R2") { refused() } else { Fate::Done });
+    world.disk.plan(|_, ask, _| {
+        if ask.writes("\"R2\"") {
+            refused()
+        } else {
+            Fate::Done
+        }
+    });
     world.net.answer([granted("R2", "A2")]);
     session.refresh().await.unwrap_err();
     session.sign_out(SignOut::Revoke).await.unwrap();
