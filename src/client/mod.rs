@@ -103,7 +103,8 @@ impl Client {
     }
 
     /// Waits until nothing of this client is under way: call it before a short program exits, so that a refresh
-    /// whose caller stopped waiting still reaches storage.
+    /// whose caller stopped waiting still reaches storage. A sign-in that waits for its redirect counts until it ends:
+    /// cancel it first.
     pub async fn drain(&self) {
         self.0.context.drain().await;
     }
