@@ -467,6 +467,8 @@ impl Error {
                 NextStep::FixConfiguration
             }
             ErrorKind::Protocol if self.0.stage == Stage::Callback => NextStep::SignInAgain,
+            // Nearly always a slash too many or too few in the configuration.
+            ErrorKind::Protocol if self.0.code == "issuer_mismatch" => NextStep::FixConfiguration,
             ErrorKind::Protocol | ErrorKind::ProtectionUnavailable | ErrorKind::Internal => {
                 NextStep::ContactServer
             }

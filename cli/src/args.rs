@@ -65,7 +65,7 @@ pub(crate) struct SignIn {
     /// Allow http to 127.0.0.1 and [::1] (the test server needs no such permission)
     #[arg(long, requires = "issuer")]
     pub(crate) allow_http_on_loopback: bool,
-    /// Give up if the sign-in is not finished after this many seconds
+    /// Give up if the redirect has not come back after this many seconds
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     pub(crate) timeout: Duration,
 }

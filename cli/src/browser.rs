@@ -1,7 +1,7 @@
 //! The four ways the authorization URL gets to a browser: the system's, a person with the URL, this program playing
 //! both, and that as a fallback where there is no browser.
 
-use gatepass::test_server::TestServer;
+use gatepass::test_server::{TestBrowserError, TestServer};
 use gatepass::{PendingSignIn, SystemBrowser, UserAgent, UserAgentFailure, UserAgentRequest};
 
 use crate::report::Report;
@@ -64,7 +64,10 @@ async fn play(server: &TestServer, pending: &PendingSignIn) -> Result<(), UserAg
     let redirect = browser
         .sign_in(pending.authorization_url(), user)
         .await
-        .map_err(|error| failed(&error.to_string()))?;
+        .map_err(|error| match error {
+            TestBrowserError::ErrorPage { reason, .. } => UserAgentFailure::Refused(reason),
+            other => failed(&other.to_string()),
+        })?;
     let status = browser
         .deliver(&redirect)
         .await

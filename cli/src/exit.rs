@@ -26,12 +26,14 @@ Exit codes:
   1  a defect in gatepass
   2  wrong usage or configuration
   3  cancelled, by Ctrl-C or by the user in the browser
-  4  not finished in time
+  4  the redirect did not come back in time
   5  no browser could be opened, or the redirect cannot be captured
   6  the network failed
   7  the server or the API refused, or broke a standard
   8  storage is locked, lost or full
-  9  the session ended";
+  9  the session ended
+
+With --json the last line is the outcome: `signed_out` if all went well, `error` if anything did not.";
 
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {

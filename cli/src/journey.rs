@@ -1,6 +1,7 @@
 //! `sign-in`: the whole life of a session in one run.
 
-use std::io::BufRead as _;
+use std::io::{BufRead as _, Read as _};
+use std::time::Duration;
 
 use gatepass::test_server::TestServer;
 use gatepass::{
@@ -13,7 +14,11 @@ use tokio::sync::mpsc;
 use crate::args::SignIn;
 use crate::browser::Visitor;
 use crate::exit::Exit;
+use crate::interrupts::Interrupts;
 use crate::report::Report;
+
+/// How long work that nobody waits for may delay the end of the program.
+const PARTING: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(options: SignIn, report: &Report) -> Exit {
     let report = *report;
@@ -22,9 +27,10 @@ pub(crate) async fn run(options: SignIn, report: &Report) -> Exit {
         None => match TestServer::start() {
             Ok(server) => Some(server),
             Err(error) => {
-                report.failure(&format!(
-                    "the test server could not be started on 127.0.0.1: {error}"
-                ));
+                report.failure(
+                    Exit::Internal,
+                    &format!("the test server could not be started on 127.0.0.1: {error}"),
+                );
                 return Exit::Internal;
             }
         },
@@ -43,30 +49,28 @@ pub(crate) async fn run(options: SignIn, report: &Report) -> Exit {
         Ok(client) => client,
         Err(error) => return fail(report, &error),
     };
+    let interrupts = Interrupts::listen();
     let outcome = tokio::select! {
-        outcome = live(&client, &options, server.as_ref(), report) => outcome,
-        exit = interrupted_twice() => return exit,
+        outcome = live(&client, &options, server.as_ref(), &interrupts, report) => outcome,
+        // The first Ctrl-C is handled where it arrives; a second one means now.
+        () = interrupts.reach(2) => Err(UserAgentFailure::Cancelled.into()),
     };
-    client.drain().await;
-    match outcome {
-        Ok(exit) => exit,
+    let exit = match outcome {
+        Ok(()) => Exit::Success,
         Err(error) => fail(report, &error),
+    };
+    // What nobody waits for any more gets a moment to finish.
+    tokio::select! {
+        () = client.drain() => {}
+        () = tokio::time::sleep(PARTING) => {}
+        () = interrupts.reach(2) => {}
     }
+    exit
 }
 
 fn fail(report: Report, error: &Error) -> Exit {
     report.error(error);
     Exit::from(error)
-}
-
-/// The first Ctrl-C is handled where it arrives, so that it ends in a typed error; a second one means now.
-async fn interrupted_twice() -> Exit {
-    for _ in 0..2 {
-        if tokio::signal::ctrl_c().await.is_err() {
-            return std::future::pending().await;
-        }
-    }
-    Exit::Cancelled
 }
 
 fn client(options: &SignIn, server: Option<&TestServer>) -> Result<Client, Error> {
@@ -84,8 +88,13 @@ fn client(options: &SignIn, server: Option<&TestServer>) -> Result<Client, Error
     }
     if let Some(api) = &options.api {
         // The token goes to the origin of the API; a URL that is none is told by the builder.
-        let origin = url::Url::parse(api).map(|url| url.origin().ascii_serialization());
-        builder = builder.api(origin.unwrap_or_else(|_| api.clone()));
+        let origin = match url::Url::parse(api) {
+            Ok(url) if url.username().is_empty() && url.password().is_none() => {
+                url.origin().ascii_serialization()
+            }
+            _ => api.clone(),
+        };
+        builder = builder.api(origin);
     }
     builder
         .redirect(&options.redirect)
@@ -98,37 +107,36 @@ async fn live(
     client: &Client,
     options: &SignIn,
     server: Option<&TestServer>,
+    interrupts: &Interrupts,
     report: Report,
-) -> Result<Exit, Error> {
-    let session = sign_in(client, options, server, report).await?;
+) -> Result<(), Error> {
+    let session = sign_in(client, options, server, interrupts, report).await?;
     let used = tokio::select! {
         used = use_session(&session, options, report) => used,
-        _ = tokio::signal::ctrl_c() => Err(UserAgentFailure::Cancelled.into()),
+        () = interrupts.reach(1) => Err(UserAgentFailure::Cancelled.into()),
     };
     // Whatever happened in between, nothing is left behind at the server.
     let signed_out = session.sign_out(SignOut::Revoke).await?;
-    let (text, failure) = match signed_out.revocation {
-        Revocation::Done => ("Signed out: the server revoked the session", None),
-        Revocation::NotOffered => ("Signed out here; the server offers no revocation", None),
-        Revocation::Failed(error) => ("Signed out here, but not at the server", Some(error)),
-        _ => ("Signed out", None),
+    let (text, revoked) = match signed_out.revocation {
+        Revocation::Done => ("Signed out: the server revoked the session", Ok(())),
+        Revocation::NotOffered => ("Signed out here; the server offers no revocation", Ok(())),
+        Revocation::Failed(error) => ("Signed out here, but not at the server", Err(error)),
+        _ => ("Signed out", Ok(())),
     };
     report.event("signed_out", json!({}), text);
-    match failure {
-        Some(error) => used.and(Err(error)),
-        None => used,
-    }
+    used.and(revoked)
 }
 
 async fn sign_in(
     client: &Client,
     options: &SignIn,
     server: Option<&TestServer>,
+    interrupts: &Interrupts,
     report: Report,
 ) -> Result<Session, Error> {
     let pending = tokio::select! {
         pending = client.begin_sign_in(SignInOptions::default()) => pending?,
-        _ = tokio::signal::ctrl_c() => return Err(UserAgentFailure::Cancelled.into()),
+        () = interrupts.reach(1) => return Err(UserAgentFailure::Cancelled.into()),
     };
     let visitor = match server {
         Some(server) if options.headless => Visitor::Program(server.clone()),
@@ -145,7 +153,7 @@ async fn sign_in(
     if pasted.is_some() {
         report.note("Then paste the URL that the browser was sent to, unless it comes back by itself:");
     }
-    let session = wait(client, &pending, &visitor, &mut pasted, report).await?;
+    let session = wait(client, &pending, &visitor, &mut pasted, interrupts, report).await?;
     let subject = session.claims().map(gatepass::Claims::subject);
     let expires_in = session.expires_in().map(|left| left.as_secs());
     report.event(
@@ -168,12 +176,14 @@ async fn wait(
     pending: &PendingSignIn,
     visitor: &Visitor,
     pasted: &mut Option<mpsc::Receiver<String>>,
+    interrupts: &Interrupts,
     report: Report,
 ) -> Result<Session, Error> {
     let mut visit = std::pin::pin!(visitor.visit(report, pending));
     let mut visiting = true;
     let mut progress = pending.progress();
     let mut received = false;
+    let mut cancelled = false;
     let outcome = loop {
         tokio::select! {
             biased;
@@ -188,14 +198,20 @@ async fn wait(
                     pending.user_agent_failed(failure);
                 }
             }
-            line = next_line(pasted) => match client.resume_sign_in(line.trim()).await {
+            line = next_line(pasted) => match client.resume_sign_in(&line).await {
                 Err(error) if error.stage() == Stage::Callback && error.kind() == ErrorKind::Protocol => {
                     report.warn(&format!("That is not the redirect of this sign-in: {error}. Still waiting."));
                 }
                 // What else came of it reaches the one who waits.
                 _ => {}
             },
-            _ = tokio::signal::ctrl_c() => pending.cancel(),
+            () = interrupts.reach(1), if !cancelled => {
+                cancelled = true;
+                pending.cancel();
+                if received {
+                    report.warn("The redirect has come, so the sign-in is finished first. Ctrl-C again stops at once.");
+                }
+            }
         }
     };
     let past_the_redirect = |error: &Error| {
@@ -218,13 +234,23 @@ fn redirect_received(report: Report) {
     );
 }
 
+/// The longest pasted line that is looked at; a longer one arrives in pieces, none of which is a redirect.
+const MAX_LINE_BYTES: u64 = 128 * 1024;
+
 /// Lines from standard input, read on a thread that nobody waits for: a read cannot be called off.
 fn pasted_lines() -> mpsc::Receiver<String> {
     let (send, receive) = mpsc::channel(1);
     std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines() {
-            let Ok(line) = line else { return };
-            if !line.trim().is_empty() && send.blocking_send(line).is_err() {
+        let mut input = std::io::stdin().lock();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match input.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            let text = String::from_utf8_lossy(&line).trim().to_owned();
+            if !text.is_empty() && send.blocking_send(text).is_err() {
                 return;
             }
         }
@@ -243,8 +269,8 @@ async fn next_line(pasted: &mut Option<mpsc::Receiver<String>>) -> String {
     std::future::pending().await
 }
 
-async fn use_session(session: &Session, options: &SignIn, report: Report) -> Result<Exit, Error> {
-    let mut exit = call_api(session, options, report).await?;
+async fn use_session(session: &Session, options: &SignIn, report: Report) -> Result<(), Error> {
+    call_api(session, options, report).await?;
     if session.can_refresh().await? {
         session.refresh().await?;
         report.event("refreshed", json!({}), "Refreshed: a new access token is in use");
@@ -255,43 +281,41 @@ async fn use_session(session: &Session, options: &SignIn, report: Report) -> Res
             "No refresh: the server gave no refresh token (is offline_access allowed for this client?)",
         );
     }
-    if call_api(session, options, report).await? != Exit::Success {
-        exit = Exit::Server;
-    }
-    Ok(exit)
+    call_api(session, options, report).await
 }
 
 /// Calls the API with the token, or the userinfo endpoint.
-async fn call_api(session: &Session, options: &SignIn, report: Report) -> Result<Exit, Error> {
-    let (what, status) = match &options.api {
-        Some(url) => (
-            url.as_str(),
-            session.http().get(url).send().await?.status().as_u16(),
-        ),
+async fn call_api(session: &Session, options: &SignIn, report: Report) -> Result<(), Error> {
+    let (what, status, outcome) = match &options.api {
+        Some(url) => {
+            let answer = session.http().get(url).send().await?;
+            (
+                url.as_str(),
+                answer.status().as_u16(),
+                answer.error_for_status().map(drop),
+            )
+        }
         None => match session.userinfo().await {
-            Ok(_) => ("userinfo", 200),
+            Ok(_) => ("userinfo", 200, Ok(())),
             Err(error) if error.kind() == ErrorKind::Configuration => {
                 report.event(
                     "api_call_skipped",
                     json!({ "reason": error.code() }),
                     &format!("No API call: {error}; name an API with --api"),
                 );
-                return Ok(Exit::Success);
+                return Ok(());
             }
             Err(error) => match error.server().and_then(|server| server.status) {
-                Some(status) if error.code() == "userinfo_refused" => ("userinfo", status),
-                _ => return Err(error),
+                Some(status) => ("userinfo", status, Err(error)),
+                None => return Err(error),
             },
         },
     };
+    let text = format!("Called {what} with the access token: {status}");
     report.event(
         "api_call",
         json!({ "status": status }),
-        &format!("Called {what} with the access token: {status}"),
+        if outcome.is_ok() { &text } else { "" },
     );
-    if (200..300).contains(&status) {
-        return Ok(Exit::Success);
-    }
-    report.warn(&format!("{what} answered with {status}."));
-    Ok(Exit::Server)
+    outcome
 }

@@ -3,10 +3,14 @@
 // Printing is what this file is for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-use anstream::{eprintln, println};
+use std::io::Write as _;
+
+use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
 use gatepass::{Error, NextStep};
 use serde_json::{Value, json};
+
+use crate::exit::Exit;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -31,16 +35,16 @@ impl Report {
             let fields = fields.to_string();
             let rest = fields.strip_prefix('{').unwrap_or_default();
             let comma = if rest == "}" { "" } else { "," };
-            println!("{{\"event\":{}{comma}{rest}", Value::from(name));
+            line(&format!("{{\"event\":{}{comma}{rest}", Value::from(name)));
         } else if !text.is_empty() {
-            println!("{GOOD}✓{GOOD:#} {text}");
+            line(&format!("{GOOD}✓{GOOD:#} {text}"));
         }
     }
 
     /// A line for people that is not an event.
     pub(crate) fn say(self, text: &str) {
         if !self.json {
-            println!("{text}");
+            line(text);
         }
     }
 
@@ -98,16 +102,31 @@ impl Report {
     }
 
     /// A failure of the program itself, outside Gatepass.
-    pub(crate) fn failure(self, text: &str) {
+    pub(crate) fn failure(self, exit: Exit, text: &str) {
+        let (kind, next_step) = match exit {
+            Exit::Configuration => ("configuration", "fix_configuration"),
+            _ => ("internal", "none"),
+        };
         if self.json {
             let fields = json!({
-                "kind": "internal", "code": "program", "stage": "configuration", "retryable": false, "next_step": "none",
+                "kind": kind, "code": "program", "stage": "configuration", "retryable": false, "next_step": next_step,
                 "server_error": null, "server_description": null, "diagnostic_id": null, "message": text,
             });
             self.event("error", fields, "");
         } else {
             eprintln!("{BAD}✗{BAD:#} {text}");
         }
+    }
+}
+
+/// A line on standard output. Where nothing can be written there is nobody to go on for.
+fn line(text: &str) {
+    let mut out = anstream::stdout();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+        if error.kind() != std::io::ErrorKind::BrokenPipe {
+            eprintln!("gatepass: standard output cannot be written: {error}");
+        }
+        std::process::exit(Exit::Internal as i32);
     }
 }
 

@@ -16,10 +16,13 @@ pub(crate) async fn run(options: &Serve, report: &Report) -> Exit {
     let server = match started {
         Ok(server) => server,
         Err(error) => {
-            report.failure(&format!(
-                "port {} of 127.0.0.1 cannot be listened on: {error}",
-                options.port
-            ));
+            report.failure(
+                Exit::Configuration,
+                &format!(
+                    "port {} of 127.0.0.1 cannot be listened on: {error}",
+                    options.port
+                ),
+            );
             return Exit::Configuration;
         }
     };
@@ -34,7 +37,7 @@ pub(crate) async fn run(options: &Serve, report: &Report) -> Exit {
     match tokio::signal::ctrl_c().await {
         Ok(()) => Exit::Success,
         Err(error) => {
-            report.failure(&format!("Ctrl-C cannot be waited for: {error}"));
+            report.failure(Exit::Internal, &format!("Ctrl-C cannot be waited for: {error}"));
             Exit::Internal
         }
     }

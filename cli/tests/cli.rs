@@ -249,6 +249,7 @@ async fn no_browser_takes_a_pasted_redirect_and_turns_others_down() {
         let url = program.next()["url"].as_str().unwrap().to_owned();
         let came_back = server.browser().sign_in(&url, &server.users()[1]).await.unwrap();
         program.paste("what?");
+        program.stdin.as_mut().unwrap().write_all(b"\xff\xfe\n").unwrap();
         program.paste(&format!("{redirect}?code=forged&state=forged"));
         program.paste(&came_back);
         let events = program.rest();
@@ -374,6 +375,106 @@ fn a_server_that_is_not_there_is_a_network_error() {
         (&"network".into(), &"discovery".into())
     );
     assert_eq!(events[0]["retryable"], true);
+}
+
+#[test]
+fn the_last_event_is_the_outcome() {
+    // An API that is not there, and one that refuses: both end in an error, after the sign-out.
+    let refusing = TestServer::start().unwrap();
+    for (api, kind, code) in [
+        ("http://127.0.0.1:1/x".to_owned(), "network", 6),
+        (format!("{}/nothing-here", refusing.issuer()), "server", 7),
+    ] {
+        let output = gatepass(&["sign-in", "--headless", "--json", "--api", &api])
+            .output()
+            .unwrap();
+        let events = events(&output);
+        let names = names(&events);
+        assert_eq!(names[names.len() - 2..], ["signed_out", "error"], "{names:?}");
+        assert_eq!(events.last().unwrap()["kind"], kind);
+        assert_eq!(output.status.code(), Some(code));
+    }
+}
+
+#[test]
+fn a_redirect_that_the_server_does_not_know_is_a_configuration_error() {
+    let output = gatepass(&[
+        "sign-in",
+        "--headless",
+        "--json",
+        "--redirect",
+        "https://x.example.com/cb",
+    ])
+    .output()
+    .unwrap();
+    let events = events(&output);
+    assert_eq!(names(&events), ["authorization_url", "error"]);
+    assert_eq!(events[1]["kind"], "configuration");
+    assert_eq!(events[1]["next_step"], "fix_configuration");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn wrong_usage_is_told_in_json_too() {
+    let output = gatepass(&["sign-in", "--json", "--timeout", "0"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let events = events(&output);
+    assert_eq!(names(&events), ["error"]);
+    assert_eq!(events[0]["kind"], "configuration");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_standard_output_is_not_a_panic() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = gatepass(&["sign-in", "--headless", "--json"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("standard output cannot be written"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+/// A server that takes a connection and then says nothing.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_while_a_server_is_silent() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let issuer = format!("http://{}", silent.local_addr().unwrap());
+    for times in [1, 2] {
+        let mut program = Running::start(&[
+            "sign-in",
+            "--json",
+            "--allow-http-on-loopback",
+            "--issuer",
+            &issuer,
+            "--client-id",
+            "x",
+        ]);
+        let connection = silent.accept().unwrap();
+        let pid = program.child.id().to_string();
+        for _ in 0..times {
+            assert!(
+                Command::new("kill")
+                    .args(["-INT", &pid])
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+        let events = program.rest();
+        assert_eq!(names(&events), ["error"], "{times}");
+        assert_eq!(events[0]["kind"], "cancelled");
+        assert_eq!(program.exit_code(), Some(3));
+        // Until here the request was still waiting for its answer.
+        drop(connection);
+    }
 }
 
 /// Tokens, codes and verifiers have prefixes that this test looks for; the most verbose log must not hold any.

@@ -4,6 +4,7 @@
 //! GET of the exact path with our own address in `Host` is even looked at, and what it says decides nothing until
 //! its state is known to be ours. The listener closes with the first request that passes that check.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,8 +19,8 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
 
 use super::executor::Executor;
@@ -27,7 +28,7 @@ use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::protocol::callback::MAX_URL_BYTES;
 use crate::protocol::redirect::RedirectUri;
 
-/// Connections at one time; more wait in the kernel's queue.
+/// Connections at one time.
 const MAX_CONNECTIONS: usize = 32;
 /// A request must be whole within this: a browser on the same device takes milliseconds.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -112,7 +113,6 @@ impl Listener {
         V: Future<Output = Verdict> + Send + 'static,
     {
         let (close, closing) = watch::channel(false);
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let judge = Arc::new(judge);
         let shared = Arc::new(Shared {
             address: self.address,
@@ -120,42 +120,67 @@ impl Listener {
             header_timeout: self.header_timeout,
             close,
         });
-        let mut connections = JoinSet::new();
+        let mut connections = Connections::default();
         let mut over = std::pin::pin!(over);
         let mut decided = closing.clone();
         loop {
             let accepted = tokio::select! {
                 () = &mut over => break,
                 () = closed(&mut decided) => break,
-                place = Arc::clone(&places).acquire_owned() => tokio::select! {
-                    () = &mut over => break,
-                    () = closed(&mut decided) => break,
-                    accepted = self.socket.accept() => (accepted, place),
-                },
+                accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                (Ok((stream, _)), Ok(place)) => {
-                    let (shared, judge, closing) = (Arc::clone(&shared), Arc::clone(&judge), closing.clone());
-                    connections.spawn(async move {
-                        connection(stream, shared, judge, closing).await;
-                        drop(place);
-                    });
+                Ok((stream, _)) => {
+                    let answering = Arc::new(AtomicBool::new(false));
+                    let (shared, judge) = (Arc::clone(&shared), Arc::clone(&judge));
+                    connections.add(
+                        Arc::clone(&answering),
+                        connection(stream, shared, judge, answering, closing.clone()),
+                    );
                 }
                 // Out of file descriptors, or reset before it was accepted: the next one may do better.
-                (Err(error), _) => {
+                Err(error) => {
                     debug!(%error, "a connection to the loopback redirect could not be accepted");
                     tokio::task::yield_now().await;
                 }
-                (_, Err(_)) => break,
             }
-            while connections.try_join_next().is_some() {}
         }
         drop(self.socket);
         shared.close.send_replace(true);
-        let finish = async { while connections.join_next().await.is_some() {} };
+        let finish = async { while connections.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(CLOSING_TIME, finish).await.is_err() {
             debug!("a connection to the loopback redirect was cut");
         }
+    }
+}
+
+/// The connections that are open, a bounded number of them.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    /// Oldest first, with whether a request has come in whole.
+    open: VecDeque<(Arc<AtomicBool>, AbortHandle)>,
+}
+
+impl Connections {
+    /// Takes a connection in. Where there is no room, the one that has asked nothing for the longest makes room: a
+    /// browser sends its request within milliseconds, so whoever holds connections open cannot keep it out.
+    fn add(&mut self, answering: Arc<AtomicBool>, connection: impl Future<Output = ()> + Send + 'static) {
+        while self.tasks.try_join_next().is_some() {}
+        self.open.retain(|(_, task)| !task.is_finished());
+        if self.open.len() >= MAX_CONNECTIONS {
+            let idle = self
+                .open
+                .iter()
+                .position(|(answering, _)| !answering.load(Ordering::Relaxed));
+            match idle.and_then(|at| self.open.remove(at)) {
+                Some((_, task)) => task.abort(),
+                // All are being answered, which takes no time to speak of: this one may come again.
+                None => return,
+            }
+        }
+        let task = self.tasks.spawn(connection);
+        self.open.push_back((answering, task));
     }
 }
 
@@ -188,13 +213,13 @@ async fn connection<J, V>(
     stream: TcpStream,
     shared: Arc<Shared>,
     judge: Arc<J>,
+    answering: Arc<AtomicBool>,
     mut closing: watch::Receiver<bool>,
 ) where
     J: Fn(String) -> V + Send + Sync + 'static,
     V: Future<Output = Verdict> + Send + 'static,
 {
     let header_timeout = shared.header_timeout;
-    let answering = Arc::new(AtomicBool::new(false));
     let is_answering = Arc::clone(&answering);
     let service = service_fn(move |request: Request<Incoming>| {
         answering.store(true, Ordering::Relaxed);

@@ -102,16 +102,66 @@ fn no_screen() -> Option<String> {
     None
 }
 
-/// `BROWSER` first, where people use it (remote editors and containers hand the URL to another machine with it);
-/// then the platform's openers.
+/// `BROWSER` first, where people use it (remote editors and containers hand the URL to another machine with it); then the
+/// platform's openers, which must not try the same once more.
 fn openers(url: &str) -> Vec<Command> {
     let mut commands = Vec::new();
     #[cfg(unix)]
-    if let Some(browser) = std::env::var_os("BROWSER").filter(|browser| !browser.is_empty()) {
-        let mut command = Command::new(browser);
-        command.arg(url);
-        commands.push(command);
-    }
-    commands.extend(open::commands(url));
+    commands.extend(
+        std::env::var("BROWSER")
+            .ok()
+            .and_then(|browser| named_browser(&browser, url)),
+    );
+    commands.extend(open::commands(url).into_iter().map(|mut command| {
+        command.env_remove("BROWSER");
+        command
+    }));
     commands
+}
+
+/// The command in `BROWSER`, with its arguments; `%s` stands for the URL, which else comes last.
+#[cfg(unix)]
+fn named_browser(browser: &str, url: &str) -> Option<Command> {
+    let mut words = browser.split_whitespace();
+    let mut command = Command::new(words.next()?);
+    let arguments: Vec<&str> = words.collect();
+    command.args(
+        arguments
+            .iter()
+            .map(|word| if *word == "%s" { url } else { word }),
+    );
+    if !arguments.contains(&"%s") {
+        command.arg(url);
+    }
+    Some(command)
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_browser_may_have_arguments() {
+        let of = |browser: &str| {
+            let command = named_browser(browser, "https://as.example")?;
+            let words = std::iter::once(command.get_program()).chain(command.get_args());
+            Some(
+                words
+                    .map(|word| word.to_string_lossy().into_owned())
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            )
+        };
+        assert_eq!(of("firefox").as_deref(), Some("firefox https://as.example"));
+        assert_eq!(
+            of("firefox --new-tab").as_deref(),
+            Some("firefox --new-tab https://as.example")
+        );
+        assert_eq!(
+            of("open-in %s now").as_deref(),
+            Some("open-in https://as.example now")
+        );
+        assert_eq!(of(" "), None);
+    }
 }

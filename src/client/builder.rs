@@ -217,6 +217,9 @@ fn origin(text: &str, policy: TransportPolicy) -> Result<url::Origin> {
         Ok(url) if !policy.admits(&url) => {
             refuse("must be an https origin (http only on loopback, by AllowHttpOnLoopback)".into())
         }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            refuse("has user information before the host".into())
+        }
         Ok(url) if url.path() != "/" || url.query().is_some() || url.fragment().is_some() => refuse(format!(
             "must be an origin without a path: {}",
             url.origin().ascii_serialization()
@@ -297,6 +300,7 @@ mod tests {
             "api.example.com",
             "http://api.example.com",
             "https://api.example.com/v1",
+            "https://u:p@api.example.com",
             "http://127.0.0.1",
         ] {
             assert_eq!(code(good().api(api)), "api_origin", "{api}");

@@ -7,9 +7,9 @@ use tracing::debug;
 
 use super::Inner;
 use super::pending::Attempt;
-use crate::error::Result;
 #[cfg(not(feature = "loopback"))]
-use crate::error::{Error, ErrorKind, Stage};
+use crate::error::{Error, Stage};
+use crate::error::{ErrorKind, Result};
 use crate::protocol::redirect::RedirectUri;
 
 /// The listener of one attempt, or none where the redirect is of another kind.
@@ -67,6 +67,11 @@ async fn judge(inner: Arc<Inner>, url: String) -> crate::adapters::loopback::Ver
                 let _ = tell.send(Verdict::Accepted);
                 // The outcome reaches whoever waits for the attempt.
                 drop(accepted.finish(&inner).await);
+            }
+            // The same redirect again, as from a browser that loads a page twice: the first one counts, and both see
+            // the same page.
+            Err(turned_down) if turned_down.error.kind() == ErrorKind::AlreadyHandled => {
+                let _ = tell.send(Verdict::Accepted);
             }
             Err(turned_down) if turned_down.ends_flow => {
                 let _ = tell.send(Verdict::Refused);

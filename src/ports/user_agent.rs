@@ -63,6 +63,9 @@ pub enum UserAgentFailure {
     Cancelled,
     /// There is no browser to open, or it would not open; the text says what was tried.
     NoBrowser(String),
+    /// The browser ended at an error page of the server and will not come back: usually a redirect URI or a client id
+    /// that the server does not know.
+    Refused(String),
     /// Something else on the platform.
     Failed(String),
 }
@@ -79,6 +82,11 @@ impl From<UserAgentFailure> for Error {
                 ErrorKind::NoBrowser,
                 "no_browser",
                 format!("no browser could be opened: {why}"),
+            ),
+            UserAgentFailure::Refused(why) => (
+                ErrorKind::Configuration,
+                "authorization_page_refused",
+                format!("the server showed an error page instead of signing in: {why}"),
             ),
             UserAgentFailure::Failed(why) => (
                 ErrorKind::Interrupted,

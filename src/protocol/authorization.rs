@@ -5,7 +5,7 @@ use url::Url;
 use super::pkce::CodeChallenge;
 use super::redirect::RedirectUri;
 use super::scope::Scope;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Stage};
 
 /// Parameters that the core sets, or that would undo a protection: an app cannot pass them as extras.
 const RESERVED: [&str; 24] = [
@@ -199,6 +199,19 @@ impl AuthorizationRequest<'_> {
     /// The URL for the browser. A query that the endpoint has already is kept (RFC 6749 §3.1).
     pub(crate) fn to_url(&self) -> Result<String> {
         let mut url = self.endpoint.clone();
+        if let Some((name, _)) = url
+            .query_pairs()
+            .find(|(name, _)| RESERVED.contains(&name.as_ref()))
+        {
+            return Err(Error::protocol(
+                Stage::AuthorizationRequest,
+                "endpoint_parameter",
+                "RFC 6749 §3.1",
+                format!(
+                    "the server's authorization endpoint sets the parameter {name:?} itself, and none may come twice"
+                ),
+            ));
+        }
         let prompt: Vec<&str> = self
             .options
             .prompt_values(self.scope)?
@@ -306,6 +319,15 @@ mod tests {
         .unwrap();
         assert_eq!(query(&url).get("tenant"), Some("1"));
         assert_eq!(query(&url).get("client_id"), Some("my-app"));
+    }
+
+    #[test]
+    fn oa_07_an_endpoint_that_brings_our_parameters_is_refused() {
+        for name in ["state", "redirect_uri", "re%64irect_uri", "code_challenge"] {
+            let endpoint = format!("https://as.example/a?{name}=evil");
+            let error = url(&endpoint, &["openid"], &SignInOptions::default()).unwrap_err();
+            assert_eq!(error.code(), "endpoint_parameter", "{name}");
+        }
     }
 
     #[test]

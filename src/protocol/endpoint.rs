@@ -40,6 +40,15 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 /// Parses the URL of an endpoint: allowed by the policy, no fragment (RFC 6749 §3.1, §3.2), no user
 /// information.
 pub(crate) fn parse(text: &str, name: &str, stage: Stage, policy: TransportPolicy) -> Result<Url> {
+    // The URL parser would drop or repair these without a word.
+    if text.bytes().any(|b| b <= b' ' || b == b'\\' || b == 0x7f) {
+        return Err(Error::protocol(
+            stage,
+            "endpoint_malformed",
+            "RFC 3986 §2",
+            format!("{name} holds a space, a control character or a backslash"),
+        ));
+    }
     let url = Url::parse(text).map_err(|e| {
         Error::protocol(
             stage,
@@ -113,6 +122,13 @@ mod tests {
             code("https://u:p@as.example/token", STRICT),
             Err("endpoint_userinfo")
         );
-        assert_eq!(code("/token", STRICT), Err("endpoint_malformed"));
+        for repaired in [
+            "/token",
+            "https://as.example/to\r\nken",
+            " https://as.example/token",
+            "https:\\\\as.example",
+        ] {
+            assert_eq!(code(repaired, STRICT), Err("endpoint_malformed"), "{repaired:?}");
+        }
     }
 }

@@ -179,7 +179,7 @@ fn check_claims(object: Object, expected: &Expected<'_>) -> Result<Claims> {
     check_audience(&object, expected.client_id)?;
     let subject = object
         .str("sub")
-        .filter(|sub| !sub.is_empty() && sub.len() <= 255 && sub.is_ascii())
+        .filter(|sub| !sub.is_empty() && sub.len() <= 255 && sub.bytes().all(|b| (0x20..=0x7e).contains(&b)))
         .ok_or_else(|| {
             refuse(
                 "id_token_subject",

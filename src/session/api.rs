@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::Session;
 use super::snapshot::Snapshot;
-use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::error::{Error, ErrorKind, Result, ServerError, Stage};
 use crate::ports::{HttpRequest, HttpResponse};
 use crate::protocol::userinfo::Userinfo;
 
@@ -231,6 +231,28 @@ impl ApiResponse {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.status
+    }
+
+    /// The answer, unless its status is 4xx or 5xx.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Server`] at [`Stage::Api`], code `api_refused`, with the status in [`Error::server`].
+    pub fn error_for_status(self) -> Result<Self> {
+        let status = self.status();
+        if !status.is_client_error() && !status.is_server_error() {
+            return Ok(self);
+        }
+        let server = ServerError {
+            status: Some(status.as_u16()),
+            ..ServerError::default()
+        };
+        Err(Error::new(
+            ErrorKind::Server,
+            Stage::Api,
+            "api_refused",
+            "the API refused the request",
+        )
+        .with_server(server))
     }
 
     /// The headers, duplicates kept.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{HeaderValue, Method, header};
+use ::http::{HeaderValue, Method, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::{Mutex, oneshot, watch};
@@ -13,7 +13,7 @@ use tracing::{Instrument as _, debug, debug_span};
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::error::{Delivery, Error, ErrorKind, Result, Stage};
+use crate::error::{Delivery, Error, ErrorKind, Result, ServerError, Stage};
 use crate::ports::{
     CommitOutcome, Generation, HttpRequest, HttpResponse, Ports, RecordKey, SecureStorage, StorageFailure,
     Stored,
@@ -22,6 +22,7 @@ use crate::protocol::endpoint::{self, TransportPolicy};
 use crate::protocol::issuer::Issuer;
 use crate::protocol::jwk::{self, JwkSet};
 use crate::protocol::metadata::{self, AuthorizationServer};
+use crate::protocol::token::retry_after;
 
 /// A key set that was fetched less than this long ago is not fetched again for an unknown `kid`: a thousand
 /// forged tokens must not become a thousand requests.
@@ -329,6 +330,10 @@ impl Context {
                 status = response.status.as_u16(),
                 "no metadata at one of two places"
             );
+            if response.status == StatusCode::TOO_MANY_REQUESTS || response.status.is_server_error() {
+                // The server is there and cannot answer now: the issuer is not to blame.
+                return Err(unavailable(Stage::Discovery, "metadata_unavailable", &response));
+            }
             first_refusal.get_or_insert(response.status);
         }
         let status = first_refusal.map(|status| status.as_u16());
@@ -342,9 +347,9 @@ impl Context {
             ),
         )
         .with_clause("OpenID Connect Discovery §4")
-        .with_server(crate::error::ServerError {
+        .with_server(ServerError {
             status,
-            ..Default::default()
+            ..ServerError::default()
         }))
     }
 
@@ -361,18 +366,9 @@ impl Context {
         let url = server.require_jwks_uri()?.clone();
         let response = self.get_json(Stage::Jwks, url, jwk::MAX_SET_BYTES).await?;
         if !response.status.is_success() {
-            let status = Some(response.status.as_u16());
-            return Err(Error::new(
-                ErrorKind::Server,
-                Stage::Jwks,
-                "jwks_refused",
-                "the server did not give out its signing keys",
-            )
-            .with_clause("OpenID Connect Core §10.1")
-            .with_server(crate::error::ServerError {
-                status,
-                ..Default::default()
-            }));
+            return Err(
+                unavailable(Stage::Jwks, "jwks_refused", &response).with_clause("OpenID Connect Core §10.1")
+            );
         }
         let value = Arc::new(JwkSet::parse(&response.body)?);
         *known = Some(Known {
@@ -380,6 +376,34 @@ impl Context {
             fetched_boot_millis: now,
         });
         Ok(value)
+    }
+}
+
+/// An error for a document that the server did not give out, by its status.
+fn unavailable(stage: Stage, code: &'static str, response: &HttpResponse) -> Error {
+    let kind = match response.status {
+        StatusCode::TOO_MANY_REQUESTS => ErrorKind::RateLimited,
+        _ => ErrorKind::Server,
+    };
+    let what = if stage == Stage::Jwks {
+        "its signing keys"
+    } else {
+        "its metadata"
+    };
+    let server = ServerError {
+        status: Some(response.status.as_u16()),
+        ..ServerError::default()
+    };
+    let error = Error::new(
+        kind,
+        stage,
+        code,
+        format!("the server does not give out {what} now"),
+    )
+    .with_server(server);
+    match retry_after(&response.headers) {
+        Some(wait) => error.with_retry_after(wait),
+        None => error,
     }
 }
 
