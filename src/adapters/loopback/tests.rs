@@ -244,6 +244,23 @@ async fn bi_30_idle_connections_are_bounded_in_time_and_number() {
 }
 
 #[tokio::test]
+async fn bi_30_whoever_holds_connections_open_cannot_keep_the_browser_out() {
+    let mut listener = bind_for("http://127.0.0.1/callback").await.unwrap();
+    // No time-out comes to help.
+    listener.header_timeout = Duration::from_secs(3600);
+    let open = serve(listener);
+    let mut held = Vec::new();
+    for _ in 0..5 * MAX_CONNECTIONS {
+        let mut connection = open.connect().await;
+        // Refused if it was put out already, which is as well.
+        let _ = connection.write_all(b"GET /callback?code=").await;
+        held.push(connection);
+    }
+    assert_eq!(status(&open.get("/callback?code=good").await), 200);
+    open.served.await.unwrap();
+}
+
+#[tokio::test]
 async fn bi_30_thousands_of_connections() {
     let open = open().await;
     for _ in 0..40 {
