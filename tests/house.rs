@@ -270,7 +270,7 @@ fn nothing_names_a_machine_or_a_registry() {
         part(["index.crates", ".io"]),
         part(["static.crates", ".io"]),
         part(["registry.npm", "js.org"]),
-        part(["repo1.maven", ".org"]),
+        part(["repo1", ".maven.org"]),
         part(["proxy.golang", ".org"]),
         part(["files.python", "hosted.org"]),
     ];
