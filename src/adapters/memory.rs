@@ -86,6 +86,14 @@ impl SecureStorage for MemoryStorage {
     fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure> {
         Ok(self.change(key, expected, None))
     }
+
+    fn list(&self, prefix: &str) -> Result<Vec<RecordKey>, StorageFailure> {
+        Ok(lock(&self.records)
+            .iter()
+            .filter(|(key, slot)| slot.bytes.is_some() && key.as_str().starts_with(prefix))
+            .map(|(key, _)| key.clone())
+            .collect())
+    }
 }
 
 impl fmt::Debug for MemoryStorage {
@@ -127,6 +135,18 @@ mod tests {
         assert!(storage.load(&key).unwrap().is_none());
         let third = committed(storage.commit(&key, Generation::ABSENT, b"3")).unwrap();
         assert!(third > second, "a removed record keeps its count");
+    }
+
+    #[test]
+    fn a_list_names_what_exists_under_a_prefix() {
+        let storage = MemoryStorage::default();
+        let keys = ["flow.a", "session.a", "session.b"].map(|name| RecordKey::new(name).unwrap());
+        for key in &keys {
+            storage.commit(key, Generation::ABSENT, b"x").unwrap();
+        }
+        storage.remove(&keys[2], Generation(1)).unwrap();
+        assert_eq!(storage.list("session.").unwrap(), [keys[1].clone()]);
+        assert_eq!(storage.list("").unwrap().len(), 2);
     }
 
     #[test]

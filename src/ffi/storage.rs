@@ -32,6 +32,9 @@ pub(crate) trait FfiSecureStorage: Send + Sync {
     /// Removes one record if it is still at the expected generation.
     fn remove(&self, key: String, expected: u64) -> Result<FfiCommitOutcome, FfiStorageFailure>;
 
+    /// The names of the records that exist and begin with this.
+    fn list(&self, prefix: String) -> Result<Vec<String>, FfiStorageFailure>;
+
     /// Names the place of the records: the same text for every storage object in this process that reaches the same
     /// ones, another for every other. Constant, no I/O: asked once, from the caller's thread.
     fn place(&self) -> Result<String, FfiStorageFailure>;
@@ -113,6 +116,13 @@ impl SecureStorage for ForeignStorage {
 
     fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure> {
         Ok(self.foreign.remove(key.as_str().to_owned(), expected.0)?.into())
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<RecordKey>, StorageFailure> {
+        let names = self.foreign.list(prefix.to_owned())?;
+        // A name that breaks the rules is no record of ours: the platform keeps other things at the same place.
+        let ours = names.iter().filter(|name| name.starts_with(prefix));
+        Ok(ours.filter_map(|name| RecordKey::new(name)).collect())
     }
 
     fn place(&self) -> Option<String> {
@@ -222,6 +232,11 @@ mod tests {
             })
         }
 
+        fn list(&self, _prefix: String) -> Result<Vec<String>, FfiStorageFailure> {
+            self.0?;
+            Ok(vec!["here".to_owned(), "he rules".to_owned(), "there".to_owned()])
+        }
+
         fn place(&self) -> Result<String, FfiStorageFailure> {
             Ok("here".to_owned())
         }
@@ -254,6 +269,7 @@ mod tests {
         assert_eq!(current.generation, Generation(7));
         let outcome = storage.remove(&key("absent"), Generation(3));
         assert!(matches!(outcome, Ok(CommitOutcome::Conflict(None))));
+        assert_eq!(storage.list("he").unwrap(), [key("here")]);
     }
 
     #[test]
@@ -271,6 +287,7 @@ mod tests {
                 storage.load(&key).unwrap_err(),
                 storage.commit(&key, Generation(7), b"new").unwrap_err(),
                 storage.remove(&key, Generation(7)).unwrap_err(),
+                storage.list("").unwrap_err(),
             ];
             for core in failures {
                 let kept = match failure {

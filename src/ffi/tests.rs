@@ -92,6 +92,11 @@ impl FfiSecureStorage for PlatformStorage {
         Ok(outcome(self.0.remove(&key(&name), Generation(expected)).unwrap()))
     }
 
+    fn list(&self, prefix: String) -> Result<Vec<String>, FfiStorageFailure> {
+        let keys = self.0.list(&prefix).unwrap();
+        Ok(keys.iter().map(|key| key.as_str().to_owned()).collect())
+    }
+
     fn place(&self) -> Result<String, FfiStorageFailure> {
         Ok(format!("{:p}", &self.0))
     }

@@ -138,6 +138,15 @@ pub trait SecureStorage: Send + Sync + Debug {
     /// [`StorageFailure`] if the removal is not known to be durable.
     fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure>;
 
+    /// The names of the records that exist and begin with `prefix`, in any order: how sessions are found at the next start.
+    ///
+    /// Each name in the answer is whole, and a record that exists for as long as the call lasts is in it. One that comes
+    /// or goes meanwhile may be or not.
+    ///
+    /// # Errors
+    /// [`StorageFailure`] if storage cannot say: an empty answer means that there certainly is none.
+    fn list(&self, prefix: &str) -> Result<Vec<RecordKey>, StorageFailure>;
+
     /// Names the place of the records: the same text for every adapter in this process that reaches the same ones,
     /// another for every other. `None` for an adapter whose records no second adapter can reach.
     ///

@@ -66,6 +66,9 @@ mod tests {
         fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure> {
             self.1.remove(key, expected)
         }
+        fn list(&self, prefix: &str) -> Result<Vec<RecordKey>, StorageFailure> {
+            self.1.list(prefix)
+        }
         fn place(&self) -> Option<String> {
             Some(self.0.to_owned())
         }

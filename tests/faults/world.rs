@@ -128,6 +128,7 @@ pub(crate) enum Ask<'a> {
     /// The text that is to be written.
     Commit(&'a str),
     Remove,
+    List,
 }
 
 impl Ask<'_> {
@@ -287,6 +288,23 @@ impl SecureStorage for Disk {
     fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure> {
         self.ask(key, Ask::Remove, |kind, records| {
             Self::change(kind, records, expected, None)
+        })
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<RecordKey>, StorageFailure> {
+        let key = RecordKey::new(prefix.trim_end_matches('.')).unwrap();
+        self.ask(&key, Ask::List, |kind, records| {
+            let live = records.0.iter().filter(|(_, slot)| slot.0.is_some());
+            match kind {
+                "session" => live
+                    .filter(|(kind, _)| *kind == "session")
+                    .map(|_| key.clone())
+                    .collect(),
+                _ => live
+                    .filter(|(kind, _)| kind.starts_with(prefix))
+                    .map(|(kind, _)| RecordKey::new(kind).unwrap())
+                    .collect(),
+            }
         })
     }
 }

@@ -130,5 +130,7 @@ private final class ThrowingStorage: FfiSecureStorage {
 
     func remove(key _: String, expected _: UInt64) throws -> FfiCommitOutcome { throw error }
 
+    func list(prefix _: String) throws -> [String] { throw error }
+
     func place() -> String { "nowhere" }
 }

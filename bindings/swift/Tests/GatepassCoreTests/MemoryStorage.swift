@@ -30,6 +30,10 @@ final class MemoryStorage: FfiSecureStorage, @unchecked Sendable {
         change(key, expected, nil)
     }
 
+    func list(prefix: String) -> [String] {
+        lock.withLock { slots.filter { $0.key.hasPrefix(prefix) && $0.value.bytes != nil }.map(\.key) }
+    }
+
     func place() -> String {
         "memory@\(ObjectIdentifier(self))"
     }

@@ -156,5 +156,7 @@ private class ThrowingStorage(private val what: () -> Throwable) : FfiSecureStor
 
     override fun remove(key: String, expected: ULong): FfiCommitOutcome = throw what()
 
+    override fun list(prefix: String): List<String> = throw what()
+
     override fun place() = "nowhere"
 }

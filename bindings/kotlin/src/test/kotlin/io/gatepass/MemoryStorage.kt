@@ -21,6 +21,9 @@ class MemoryStorage : FfiSecureStorage {
     @Synchronized
     override fun remove(key: String, expected: ULong) = change(key, expected, null)
 
+    @Synchronized
+    override fun list(prefix: String) = slots.filter { (key, slot) -> key.startsWith(prefix) && slot.bytes != null }.keys.toList()
+
     override fun place() = "memory@${System.identityHashCode(this)}"
 
     private fun change(key: String, expected: ULong, bytes: ByteArray?): FfiCommitOutcome {
