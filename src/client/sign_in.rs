@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::{debug, info};
 
-use super::flow::{self, FlowRecord};
+use super::flow::{FlowRecord, Progress};
 use super::listening::Listening;
 use super::pending::{Attempt, CancelOnDrop, PendingSignIn, expired, superseded};
 use super::{Client, Inner};
@@ -15,10 +15,10 @@ use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::pkce::CodeVerifier;
 use crate::secret::Secret;
 use crate::session::Session;
-use crate::session::context::Keys;
+use crate::session::context::COMMIT_ATTEMPTS;
+use crate::session::knowledge::Keys;
+use crate::session::sessions::Accounts;
 use crate::sync::lock;
-
-const COMMIT_ATTEMPTS: usize = 8;
 
 impl Client {
     /// Signs the user in: opens the browser, waits for the redirect, and stores the session.
@@ -107,6 +107,13 @@ impl Client {
 
 impl Inner {
     async fn begin(self: &Arc<Self>, options: SignInOptions, diagnostic_id: String) -> Result<PendingSignIn> {
+        if self.sessions.accounts() == Accounts::Several && !self.scope.contains("openid") {
+            return Err(Error::configuration(
+                "several_accounts_without_openid",
+                "OpenID Connect Core §5.7",
+                "several accounts are told apart by the subject of their ID tokens; ask for the scope openid",
+            ));
+        }
         let server = self.context.server().await?;
         server.require_protections()?;
         if self.scope.contains("openid") {
@@ -133,7 +140,7 @@ impl Inner {
                 .unix_millis()
                 .saturating_add(i64::try_from(self.sign_in_timeout.as_millis()).unwrap_or(i64::MAX)),
             metadata: server.document().to_vec(),
-            claimed: false,
+            progress: Progress::Waiting,
         };
         let authorization_url = AuthorizationRequest {
             endpoint: server.authorization_endpoint(),
@@ -146,7 +153,7 @@ impl Inner {
             options: &options,
         }
         .to_url()?;
-        let key = flow::key_of(flow.state.expose())?;
+        let key = self.context.names.flow(flow.state.expose())?;
         // In storage before the URL is out: the redirect may come back to another process.
         let stored = self
             .context
@@ -191,7 +198,7 @@ impl Inner {
         }
         let (context, server) = (Arc::clone(&self.context), Arc::clone(server));
         self.context.spawn(async move {
-            if let Err(error) = context.keys(&server, Keys::AtHand).await {
+            if let Err(error) = context.keys(&server, Keys::NotOld).await {
                 debug!(
                     code = error.code(),
                     "signing keys not fetched ahead; they are asked for again with the ID token"
@@ -233,7 +240,8 @@ impl Inner {
                 Ok(Some(stored)) => stored,
                 Ok(None) | Err(_) => return true,
             };
-            if FlowRecord::decode(&stored.bytes).is_ok_and(|flow| flow.claimed) {
+            if FlowRecord::decode(&stored.bytes).is_ok_and(|flow| !matches!(flow.progress, Progress::Waiting))
+            {
                 return false;
             }
             if !matches!(
