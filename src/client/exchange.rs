@@ -58,6 +58,7 @@ impl Accepted {
             &self.callback,
             &self.flow.redirect,
             &self.flow.verifier,
+            &[],
         );
         let response = context
             .post_grant(

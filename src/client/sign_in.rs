@@ -109,7 +109,8 @@ impl Inner {
     async fn begin(self: &Arc<Self>, options: SignInOptions, diagnostic_id: String) -> Result<PendingSignIn> {
         let server = self.context.server().await?;
         server.require_protections()?;
-        if self.scope.contains("openid") {
+        let scope = options.scope_or(&self.scope);
+        if scope.contains("openid") {
             server.require_jwks_uri()?;
         }
         // Counted from here, not from when the task that keeps it happens to run.
@@ -123,7 +124,7 @@ impl Inner {
             nonce: Secret::new(self.context.random_text()?),
             verifier: CodeVerifier::from_octets(&self.context.random_octets()?),
             redirect,
-            scope: self.scope.to_wire(),
+            scope: scope.to_wire(),
             max_age: options.requested_max_age(),
             diagnostic_id: diagnostic_id.clone(),
             expires_unix_millis: self
@@ -136,14 +137,15 @@ impl Inner {
             claimed: false,
         };
         let authorization_url = AuthorizationRequest {
-            endpoint: server.authorization_endpoint(),
+            server: &server,
             client_id: &self.context.client_id,
             redirect: &flow.redirect,
-            scope: &self.scope,
+            scope,
             state: flow.state.expose(),
             nonce: flow.nonce.expose(),
             challenge: &flow.verifier.challenge(),
             options: &options,
+            id_token_hint: None,
         }
         .to_url()?;
         let key = flow::key_of(flow.state.expose())?;
@@ -170,7 +172,9 @@ impl Inner {
             attempts.insert(key.as_str().to_owned(), Arc::clone(&attempt));
         }
         info!(%diagnostic_id, issuer = %self.context.issuer.as_str(), "sign-in begins");
-        self.fetch_keys_meanwhile(&server);
+        if scope.contains("openid") {
+            self.fetch_keys_meanwhile(&server);
+        }
         let pending = PendingSignIn {
             authorization_url,
             redirect_uri: flow.redirect.as_str().to_owned(),
@@ -186,9 +190,6 @@ impl Inner {
 
     /// While the user is busy in the browser, the keys are fetched that the ID token will need.
     fn fetch_keys_meanwhile(self: &Arc<Self>, server: &Arc<AuthorizationServer>) {
-        if !self.scope.contains("openid") {
-            return;
-        }
         let (context, server) = (Arc::clone(&self.context), Arc::clone(server));
         self.context.spawn(async move {
             if let Err(error) = context.keys(&server, Keys::AtHand).await {

@@ -45,6 +45,12 @@ impl ValidatedCallback {
     pub(crate) fn code(&self) -> &AuthorizationCode {
         &self.code
     }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(code: &str) -> Self {
+        let code = AuthorizationCode::new(code.to_owned());
+        Self { code }
+    }
 }
 
 /// A refused callback.
