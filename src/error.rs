@@ -502,7 +502,12 @@ impl Error {
             | "unauthorized_client"
             | "unsupported_grant_type"
             | "unsupported_response_type"
-            | "invalid_target" => NextStep::FixConfiguration,
+            | "invalid_target"
+            | "invalid_request_uri"
+            | "invalid_request_object"
+            | "request_not_supported"
+            | "request_uri_not_supported"
+            | "registration_not_supported" => NextStep::FixConfiguration,
             _ if status >= 500 && self.0.stage != Stage::TokenExchange => NextStep::Retry,
             _ => NextStep::ContactServer,
         }

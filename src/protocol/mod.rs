@@ -6,6 +6,8 @@
 pub(crate) mod answer;
 pub(crate) mod authorization;
 pub(crate) mod callback;
+#[allow(dead_code, reason = "for the sign-out at the server")]
+pub(crate) mod end_session;
 pub(crate) mod endpoint;
 pub(crate) mod form;
 pub(crate) mod id_token;
@@ -25,3 +27,4 @@ pub(crate) mod signature;
 pub(crate) mod text;
 pub(crate) mod token;
 pub(crate) mod userinfo;
+pub(crate) mod www_authenticate;
