@@ -129,7 +129,9 @@ impl Accepted {
             now: inner.context.now_seconds(),
             occasion: Occasion::SignIn {
                 nonce: &self.flow.nonce,
+                code: self.callback.code(),
                 max_age: self.flow.max_age,
+                acr_values: &[],
             },
         };
         inner
