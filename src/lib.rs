@@ -35,6 +35,7 @@ pub use protocol::metadata::AuthorizationServer;
 pub use protocol::redirect::{RedirectKind, RedirectUri};
 pub use protocol::token::AccessToken;
 pub use protocol::userinfo::Userinfo;
+pub use protocol::www_authenticate::Challenge;
 pub use secret::Secret;
 pub use session::{
     ApiRequest, ApiResponse, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,

@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::Inner;
 use super::accept::Accepted;
-use super::flow::{FlowRecord, Progress};
+use super::flow::{Progress, Provisional};
 use super::provisional::Unfinished;
 use crate::error::{Error, Result, Stage};
 use crate::ports::{CommitOutcome, RecordKey, SessionEvent};
@@ -27,23 +27,18 @@ impl Accepted {
             inner: Arc::clone(inner),
             key: self.key.clone(),
         };
-        let outcome = match self.exchange(inner).await {
-            Ok(session) => Ok(session),
+        let (outcome, over) = match self.exchange(inner).await {
+            Ok(session) => (Ok(session), true),
             // What can still come true stays in storage.
-            Err(Unfinished::Later(error)) => Err((error, false)),
-            Err(Unfinished::Never(error)) => Err((error, true)),
+            Err(Unfinished::Later(error)) => (Err(error), false),
+            Err(Unfinished::Never(error)) => (Err(error), true),
             Err(Unfinished::Unstored(error)) => {
                 // A user who is told that it failed must not be left with a grant that nobody holds.
-                if let Progress::Provisional(tokens) = &self.flow.progress {
-                    inner.revoke_quietly(tokens.refresh_token.clone());
-                }
-                Err((error, true))
+                inner.revoke_quietly(self.flow.refresh_token());
+                (Err(error), true)
             }
         };
-        let (outcome, over) = match outcome {
-            Ok(session) => (Ok(session), true),
-            Err((error, over)) => (Err(error.with_diagnostic_id(&id)), over),
-        };
+        let outcome = outcome.map_err(|error| error.with_diagnostic_id(&id));
         if over {
             // The code is spent, whatever came of it; what is left of the sign-in is no longer needed.
             drop(inner.context.remove(&self.key, self.stored).await);
@@ -63,18 +58,18 @@ impl Accepted {
 
     async fn exchange(&mut self, inner: &Arc<Inner>) -> Result<Session, Unfinished> {
         let tokens = self.redeem(inner).await.map_err(Unfinished::Never)?;
-        self.flow.progress = Progress::Provisional(Box::new(tokens.clone()));
-        match inner.conclude_at_hand(&self.flow, &tokens).await {
+        self.flow.progress = Progress::Provisional(Provisional {
+            tokens: Box::new(tokens),
+            code: self.callback.code().clone(),
+        });
+        match inner.conclude_at_hand(&self.flow).await {
             Err(Unfinished::Later(_)) => {}
             decided => return decided,
         }
         // The server has to be asked for keys, which can take its time or fail. The tokens wait for it in storage: the
         // code that they were had for is spent.
-        match inner
-            .context
-            .commit(&self.key, self.stored, self.flow.encode())
-            .await
-        {
+        let written = inner.context.commit(&self.key, self.stored, self.flow.encode());
+        match written.await {
             Ok(CommitOutcome::Committed(stored)) => self.stored = stored,
             Ok(CommitOutcome::Conflict(_)) => {}
             Err(error) => warn!(
@@ -82,7 +77,7 @@ impl Accepted {
                 "tokens that wait for their keys cannot be stored"
             ),
         }
-        inner.conclude(&self.flow, &tokens).await
+        inner.conclude(&self.flow).await
     }
 
     /// One request: the code for tokens.
@@ -96,6 +91,7 @@ impl Accepted {
             &self.callback,
             &self.flow.redirect,
             &self.flow.verifier,
+            &self.flow.resources,
         );
         let response = context
             .post_grant(
@@ -175,10 +171,5 @@ impl Inner {
                 );
             }
         });
-    }
-
-    /// The scope that a sign-in asked for.
-    pub(super) fn asked_for_openid(flow: &FlowRecord) -> bool {
-        Scope::from_response(&flow.scope).contains("openid")
     }
 }

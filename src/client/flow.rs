@@ -5,9 +5,12 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::protocol::callback::AuthorizationCode;
 use crate::protocol::json::Object;
 use crate::protocol::pkce::CodeVerifier;
 use crate::protocol::redirect::RedirectUri;
+use crate::protocol::resource::Resource;
+use crate::protocol::token::RefreshToken;
 use crate::secret::Secret;
 use crate::session::record::{SignedIn, Zeroing, decode_signed_in, encode_signed_in};
 
@@ -21,6 +24,9 @@ pub(super) struct FlowRecord {
     pub(super) redirect: RedirectUri,
     pub(super) scope: String,
     pub(super) max_age: Option<u32>,
+    pub(super) acr_values: Vec<String>,
+    /// The APIs that the grant is for (RFC 8707 §2.2).
+    pub(super) resources: Vec<Resource>,
     pub(super) diagnostic_id: String,
     /// When it expires, by the wall clock: another boot may have to decide.
     pub(super) expires_unix_millis: i64,
@@ -36,20 +42,42 @@ pub(super) enum Progress {
     /// A redirect took it, at this time by the wall clock: its code is being exchanged, and is not exchanged again.
     Claimed { unix_millis: i64 },
     /// The code was exchanged for these tokens, and the ID token among them is not verified yet.
-    Provisional(Box<SignedIn>),
+    Provisional(Provisional),
+}
+
+/// Tokens that wait for the server's keys.
+pub(super) struct Provisional {
+    pub(super) tokens: Box<SignedIn>,
+    /// Spent; the ID token may hold a digest of it (OpenID Connect Core §3.3.2.11).
+    pub(super) code: AuthorizationCode,
 }
 
 impl FlowRecord {
+    /// The tokens that wait, if the sign-in has come that far.
+    pub(super) fn provisional(&self) -> Option<&Provisional> {
+        match &self.progress {
+            Progress::Provisional(provisional) => Some(provisional),
+            Progress::Waiting | Progress::Claimed { .. } => None,
+        }
+    }
+
+    pub(super) fn refresh_token(&self) -> Option<RefreshToken> {
+        self.provisional()
+            .and_then(|provisional| provisional.tokens.refresh_token.clone())
+    }
+
     pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let (claimed, tokens) = match &self.progress {
-            Progress::Waiting => (Value::Null, Value::Null),
-            Progress::Claimed { unix_millis } => (Value::from(*unix_millis), Value::Null),
-            Progress::Provisional(tokens) => {
+        let (claimed, tokens, code) = match &self.progress {
+            Progress::Waiting => (Value::Null, Value::Null, Value::Null),
+            Progress::Claimed { unix_millis } => (Value::from(*unix_millis), Value::Null, Value::Null),
+            Progress::Provisional(provisional) => {
                 let mut members = Map::new();
-                encode_signed_in(tokens, &mut members);
-                (Value::Null, Value::Object(members))
+                encode_signed_in(&provisional.tokens, &mut members);
+                let code = Value::from(provisional.code.expose());
+                (Value::Null, Value::Object(members), code)
             }
         };
+        let resources: Vec<&str> = self.resources.iter().map(Resource::as_str).collect();
         let value = Zeroing(json!({
             "v": VERSION,
             "state": self.state.expose(),
@@ -63,6 +91,9 @@ impl FlowRecord {
             "metadata": String::from_utf8_lossy(&self.metadata),
             "claimed_unix_millis": claimed,
             "tokens": tokens,
+            "code": code,
+            "acr_values": self.acr_values,
+            "resources": resources,
         }));
         Zeroizing::new(value.0.to_string().into_bytes())
     }
@@ -92,12 +123,15 @@ impl FlowRecord {
             object.get("claimed_unix_millis").and_then(Value::as_i64),
             object.0.remove("tokens"),
         ) {
-            (_, Some(Value::Object(tokens))) => {
-                Progress::Provisional(Box::new(decode_signed_in(&mut Object(tokens))))
-            }
+            (_, Some(Value::Object(tokens))) => Progress::Provisional(Provisional {
+                tokens: Box::new(decode_signed_in(&mut Object(tokens))),
+                code: AuthorizationCode::new(object.take_string("code").ok_or_else(unreadable)?),
+            }),
             (Some(unix_millis), _) => Progress::Claimed { unix_millis },
             (None, _) => Progress::Waiting,
         };
+        let resources = object.strings("resources").unwrap_or_default();
+        let acr_values = object.strings("acr_values").unwrap_or_default();
         let mut text = |name: &str| object.take_string(name).ok_or_else(unreadable);
         Ok(Self {
             state: Secret::new(text("state")?),
@@ -108,6 +142,11 @@ impl FlowRecord {
             metadata: text("metadata")?.into_bytes(),
             scope: object.take_string("scope").unwrap_or_default(),
             max_age,
+            acr_values,
+            resources: resources
+                .iter()
+                .map(|uri| Resource::parse(uri))
+                .collect::<Result<_>>()?,
             expires_unix_millis,
             progress,
         })
@@ -118,7 +157,6 @@ impl FlowRecord {
 mod tests {
     use super::*;
     use crate::protocol::scope::Scope;
-    use crate::protocol::token::RefreshToken;
 
     fn record(progress: Progress) -> FlowRecord {
         FlowRecord {
@@ -128,6 +166,8 @@ mod tests {
             redirect: RedirectUri::parse("http://127.0.0.1:4711/callback").unwrap(),
             scope: "openid".into(),
             max_age: Some(60),
+            acr_values: vec!["urn:gold".into()],
+            resources: vec![Resource::parse("https://api.example.com/").unwrap()],
             diagnostic_id: "gp-1".into(),
             expires_unix_millis: 7,
             metadata: b"{}".to_vec(),
@@ -150,7 +190,10 @@ mod tests {
         for progress in [
             Progress::Waiting,
             Progress::Claimed { unix_millis: 9 },
-            Progress::Provisional(Box::new(tokens)),
+            Progress::Provisional(Provisional {
+                tokens: Box::new(tokens),
+                code: AuthorizationCode::new("C".into()),
+            }),
         ] {
             let bytes = record(progress).encode();
             assert_eq!(FlowRecord::decode(&bytes).unwrap().encode(), bytes);

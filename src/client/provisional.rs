@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering;
 use tracing::{info, warn};
 
 use super::Inner;
-use super::flow::{FlowRecord, Progress};
+use super::flow::{FlowRecord, Progress, Provisional};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::ports::{RecordKey, SessionEvent, Stored};
 use crate::protocol::id_token::{self, Claims, Occasion};
-use crate::protocol::metadata::AuthorizationServer;
+use crate::protocol::scope::Scope;
 use crate::session::Session;
 use crate::session::at_server::Unverified;
 use crate::session::record::SignedIn;
@@ -29,6 +29,13 @@ const PROVISIONAL_MAX_AGE_MILLIS: i64 = 24 * 60 * 60 * 1000;
 /// An exchange that was begun this long ago, and is not known to have ended, will not end any more.
 const CLAIM_MAX_AGE_MILLIS: i64 = 5 * 60 * 1000;
 
+/// Who may be asked for keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    Nobody,
+    TheServer,
+}
+
 /// Why there is no session yet.
 pub(super) enum Unfinished {
     /// Nothing is decided: the tokens stay where they are.
@@ -41,30 +48,20 @@ pub(super) enum Unfinished {
 
 impl Inner {
     /// Verifies with the keys at hand and stores the session, if that can be decided without asking anybody.
-    pub(super) async fn conclude_at_hand(
-        &self,
-        flow: &FlowRecord,
-        tokens: &SignedIn,
-    ) -> Result<Session, Unfinished> {
-        let server = self.server_of(flow).map_err(Unfinished::Never)?;
-        let verdict = match self.expected(flow, tokens, &server) {
-            Ok(Some((id_token, expected))) => {
-                self.context.verify_at_hand(id_token, &expected).await.map(Some)
-            }
-            Ok(None) => Ok(None),
-            Err(error) => Err(Unverified::Refused(error)),
-        };
-        self.act_on(verdict, tokens).await
+    pub(super) async fn conclude_at_hand(&self, flow: &FlowRecord) -> Result<Session, Unfinished> {
+        self.decide(flow, Ask::Nobody)
+            .await
+            .map_err(|(unfinished, _)| unfinished)
     }
 
     /// As [`conclude_at_hand`](Inner::conclude_at_hand), and asks the server for keys, again and again for a while.
-    pub(super) async fn conclude(&self, flow: &FlowRecord, tokens: &SignedIn) -> Result<Session, Unfinished> {
+    pub(super) async fn conclude(&self, flow: &FlowRecord) -> Result<Session, Unfinished> {
         let clock = Arc::clone(&self.context.ports.clock);
         let deadline = clock.boot_millis().saturating_add(PATIENCE_MILLIS);
         let mut pauses = PAUSE_MILLIS.iter().copied();
         let mut pause = 0;
         loop {
-            let (error, not_before) = match self.ask_and_conclude(flow, tokens).await {
+            let (error, not_before) = match self.decide(flow, Ask::TheServer).await {
                 Ok(session) => return Ok(session),
                 Err((Unfinished::Later(error), not_before)) => (error, not_before),
                 Err((decided, _)) => return Err(decided),
@@ -83,77 +80,56 @@ impl Inner {
         }
     }
 
-    async fn ask_and_conclude(
-        &self,
-        flow: &FlowRecord,
-        tokens: &SignedIn,
-    ) -> Result<Session, (Unfinished, u64)> {
-        let server = self
-            .server_of(flow)
-            .map_err(|error| (Unfinished::Never(error), 0))?;
-        let verdict = match self.expected(flow, tokens, &server) {
-            Ok(Some((id_token, expected))) => self
-                .context
-                .verify_id_token(&server, id_token, &expected)
-                .await
-                .map(Some),
-            Ok(None) => Ok(None),
-            Err(error) => Err(Unverified::Refused(error)),
+    /// Verifies, and stores the session or gives the grant back. With an undecided outcome comes the time, by the boot
+    /// clock, before which asking again is of no use.
+    async fn decide(&self, flow: &FlowRecord, ask: Ask) -> Result<Session, (Unfinished, u64)> {
+        let never = |error| {
+            // Nothing of a sign-in that failed stays usable: neither here nor at the server.
+            self.revoke_quietly(flow.refresh_token());
+            (Unfinished::Never(error), 0)
         };
-        let not_before = match &verdict {
-            Err(Unverified::Undecided { not_before, .. }) => *not_before,
-            _ => 0,
+        let Some(provisional) = flow.provisional() else {
+            return Err(never(Error::internal(
+                Stage::IdToken,
+                "there are no tokens to verify",
+            )));
         };
-        self.act_on(verdict, tokens)
-            .await
-            .map_err(|unfinished| (unfinished, not_before))
-    }
-
-    async fn act_on(
-        &self,
-        verdict: Result<Option<Claims>, Unverified>,
-        tokens: &SignedIn,
-    ) -> Result<Session, Unfinished> {
-        let error = match verdict {
-            Err(Unverified::Undecided { error, .. }) => return Err(Unfinished::Later(error)),
-            Err(Unverified::Refused(error)) => error,
-            Ok(claims) => {
-                let stored = self.store(claims, tokens).await;
-                return stored.map_err(Unfinished::Unstored);
+        let claims = match self.verify(flow, provisional, ask).await {
+            Ok(claims) => claims,
+            Err(Unverified::Refused(error)) => return Err(never(error)),
+            Err(Unverified::Undecided { error, not_before }) => {
+                return Err((Unfinished::Later(error), not_before));
             }
         };
-        // Nothing of a sign-in that failed stays usable: neither here nor at the server.
-        self.revoke_quietly(tokens.refresh_token.clone());
-        Err(Unfinished::Never(error))
-    }
-
-    async fn store(&self, claims: Option<Claims>, tokens: &SignedIn) -> Result<Session> {
-        let slot = self.sessions.slot_for(claims.as_ref()).await?;
-        slot.begin(SignedIn {
+        let unstored = |error| (Unfinished::Unstored(error), 0);
+        let slot = self.sessions.slot_for(claims.as_ref()).await.map_err(unstored)?;
+        let signed_in = SignedIn {
             claims,
             provisional: false,
-            ..tokens.clone()
-        })
-        .await
+            ..(*provisional.tokens).clone()
+        };
+        slot.begin(signed_in).await.map_err(unstored)
     }
 
-    /// The ID token, and what must be true of it; `None` where the sign-in did not ask for one.
-    fn expected<'a>(
-        &'a self,
-        flow: &'a FlowRecord,
-        tokens: &'a SignedIn,
-        server: &'a AuthorizationServer,
-    ) -> Result<Option<(&'a crate::protocol::token::IdToken, id_token::Expected<'a>)>> {
-        if !Self::asked_for_openid(flow) {
+    /// The claims of the ID token; `None` where the sign-in did not ask for one.
+    async fn verify(
+        &self,
+        flow: &FlowRecord,
+        provisional: &Provisional,
+        ask: Ask,
+    ) -> Result<Option<Claims>, Unverified> {
+        let server = self.server_of(flow).map_err(Unverified::Refused)?;
+        if !Scope::from_response(&flow.scope).contains("openid") {
             return Ok(None);
         }
+        let tokens = &provisional.tokens;
         let (Some(id_token), Some(access)) = (&tokens.id_token, &tokens.access_token) else {
-            return Err(Error::protocol(
+            return Err(Unverified::Refused(Error::protocol(
                 Stage::IdToken,
                 "id_token_missing",
                 "OpenID Connect Core §3.1.3.3",
                 "the scope openid was asked for, and the token response has no ID token",
-            ));
+            )));
         };
         let expected = id_token::Expected {
             issuer: &self.context.issuer,
@@ -164,10 +140,16 @@ impl Inner {
             now: tokens.since_unix_millis.div_euclid(1000),
             occasion: Occasion::SignIn {
                 nonce: &flow.nonce,
+                code: &provisional.code,
                 max_age: flow.max_age,
+                acr_values: &flow.acr_values,
             },
         };
-        Ok(Some((id_token, expected)))
+        let verdict = match ask {
+            Ask::Nobody => self.context.verify_at_hand(id_token, &expected).await,
+            Ask::TheServer => self.context.verify_id_token(&server, id_token, &expected).await,
+        };
+        verdict.map(Some)
     }
 
     /// Sees to the sign-ins that storage holds and no caller here waits for: tokens that can be verified by now become the
@@ -207,9 +189,9 @@ impl Inner {
             return self.clear(key, stored).await;
         };
         match &flow.progress {
-            Progress::Provisional(tokens) => {
+            Progress::Provisional(Provisional { tokens, .. }) => {
                 let too_old = now.saturating_sub(tokens.since_unix_millis) > PROVISIONAL_MAX_AGE_MILLIS;
-                match self.ask_and_conclude(&flow, tokens).await {
+                match self.decide(&flow, Ask::TheServer).await {
                     Ok(session) => {
                         info!(diagnostic_id = %flow.diagnostic_id, "a sign-in of before is finished");
                         self.clear(key, stored).await?;

@@ -1,6 +1,7 @@
 //! One sign-in: begun, and seen to its one end. What happens to the redirect is in `accept` and `exchange`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, info};
 
@@ -12,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::ports::{CommitOutcome, Generation, RecordKey, UserAgentRequest, UserAgentReturn};
 use crate::protocol::authorization::{AuthorizationRequest, SignInOptions};
 use crate::protocol::metadata::AuthorizationServer;
+use crate::protocol::par::{self, PushedRequest};
 use crate::protocol::pkce::CodeVerifier;
 use crate::secret::Secret;
 use crate::session::Session;
@@ -19,6 +21,9 @@ use crate::session::context::COMMIT_ATTEMPTS;
 use crate::session::knowledge::Keys;
 use crate::session::sessions::Accounts;
 use crate::sync::lock;
+
+/// How long pushing the request may take.
+const PUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Client {
     /// Signs the user in: opens the browser, waits for the redirect, and stores the session.
@@ -107,7 +112,8 @@ impl Client {
 
 impl Inner {
     async fn begin(self: &Arc<Self>, options: SignInOptions, diagnostic_id: String) -> Result<PendingSignIn> {
-        if self.sessions.accounts() == Accounts::Several && !self.scope.contains("openid") {
+        if self.sessions.accounts() == Accounts::Several && !options.scope_or(&self.scope).contains("openid")
+        {
             return Err(Error::configuration(
                 "several_accounts_without_openid",
                 "OpenID Connect Core §5.7",
@@ -116,7 +122,8 @@ impl Inner {
         }
         let server = self.context.server().await?;
         server.require_protections()?;
-        if self.scope.contains("openid") {
+        let scope = options.scope_or(&self.scope);
+        if scope.contains("openid") {
             server.require_jwks_uri()?;
         }
         // Counted from here, not from when the task that keeps it happens to run.
@@ -130,8 +137,10 @@ impl Inner {
             nonce: Secret::new(self.context.random_text()?),
             verifier: CodeVerifier::from_octets(&self.context.random_octets()?),
             redirect,
-            scope: self.scope.to_wire(),
+            scope: scope.to_wire(),
             max_age: options.requested_max_age(),
+            acr_values: options.requested_acr_values().to_vec(),
+            resources: options.requested_resources().to_vec(),
             diagnostic_id: diagnostic_id.clone(),
             expires_unix_millis: self
                 .context
@@ -142,17 +151,18 @@ impl Inner {
             metadata: server.document().to_vec(),
             progress: Progress::Waiting,
         };
-        let authorization_url = AuthorizationRequest {
-            endpoint: server.authorization_endpoint(),
+        let request = AuthorizationRequest {
+            server: &server,
             client_id: &self.context.client_id,
             redirect: &flow.redirect,
-            scope: &self.scope,
+            scope,
             state: flow.state.expose(),
             nonce: flow.nonce.expose(),
             challenge: &flow.verifier.challenge(),
             options: &options,
-        }
-        .to_url()?;
+            id_token_hint: None,
+        };
+        let (authorization_url, url_lifetime) = self.announce(&request).await?;
         let key = self.context.names.flow(flow.state.expose())?;
         // In storage before the URL is out: the redirect may come back to another process.
         let stored = self
@@ -177,9 +187,12 @@ impl Inner {
             attempts.insert(key.as_str().to_owned(), Arc::clone(&attempt));
         }
         info!(%diagnostic_id, issuer = %self.context.issuer.as_str(), "sign-in begins");
-        self.fetch_keys_meanwhile(&server);
+        if scope.contains("openid") {
+            self.fetch_keys_meanwhile(&server);
+        }
         let pending = PendingSignIn {
             authorization_url,
+            url_lifetime,
             redirect_uri: flow.redirect.as_str().to_owned(),
             diagnostic_id: diagnostic_id.clone(),
             attempt: Arc::clone(&attempt),
@@ -191,11 +204,38 @@ impl Inner {
         Ok(pending)
     }
 
+    /// The URL for the browser, and for how long it can be presented. Where the server takes pushed requests, the request
+    /// goes to it directly first (RFC 9126 §5); if that fails, so does the sign-in: what was to be protected on its way is
+    /// never put into the URL instead.
+    async fn announce(&self, request: &AuthorizationRequest<'_>) -> Result<(String, Option<Duration>)> {
+        let Some(endpoint) = request.server.pushed_authorization_request_endpoint() else {
+            return Ok((request.to_url()?, None));
+        };
+        let stage = Stage::PushedAuthorization;
+        let body = par::request(request)?;
+        let push = || {
+            self.context
+                .post_grant(stage, endpoint, body.clone(), PUSH_TIMEOUT)
+        };
+        let response = match push().await {
+            // A pushed request that is lost costs nothing, so one more is sent.
+            Err(error) if matches!(error.kind(), ErrorKind::Network(_)) => push().await?,
+            outcome => outcome?,
+        };
+        let secrets = [request.state, request.nonce];
+        let pushed = PushedRequest::read(
+            endpoint,
+            response.status,
+            &response.headers,
+            &response.body,
+            &secrets,
+        )?;
+        let url = pushed.to_url(request.server, request.client_id)?;
+        Ok((url, Some(pushed.expires_in())))
+    }
+
     /// While the user is busy in the browser, the keys are fetched that the ID token will need.
     fn fetch_keys_meanwhile(self: &Arc<Self>, server: &Arc<AuthorizationServer>) {
-        if !self.scope.contains("openid") {
-            return;
-        }
         let (context, server) = (Arc::clone(&self.context), Arc::clone(server));
         self.context.spawn(async move {
             if let Err(error) = context.keys(&server, Keys::NotOld).await {

@@ -88,7 +88,7 @@ impl Refresh {
         self.write_journal(&mut current, Some(journal)).await?;
 
         let sent_at = SentAt::now(&*self.context().ports.clock);
-        let body = token::refresh_request(&self.context().client_id, &refresh_token);
+        let body = token::refresh_request(&self.context().client_id, &refresh_token, None, &[]);
         let response = self
             .context()
             .post_grant(Stage::Refresh, server.token_endpoint(), body, REFRESH_TIMEOUT)
