@@ -39,6 +39,7 @@ pub use protocol::www_authenticate::Challenge;
 pub use secret::Secret;
 pub use session::{
     ApiRequest, ApiResponse, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
+    StoredSession,
 };
 
 /// The README's example compiles, or the tests fail.
