@@ -37,12 +37,13 @@ pub use protocol::endpoint::AllowHttpOnLoopback;
 pub use protocol::id_token::Claims;
 pub use protocol::metadata::AuthorizationServer;
 pub use protocol::redirect::{RedirectKind, RedirectUri};
+pub use protocol::target::Target;
 pub use protocol::token::AccessToken;
 pub use protocol::userinfo::Userinfo;
 pub use protocol::www_authenticate::Challenge;
 pub use secret::Secret;
 pub use session::{
-    ApiRequest, ApiResponse, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
+    ApiRequest, ApiResponse, Authorized, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
     StoredSession,
 };
 

@@ -24,6 +24,7 @@ pub(crate) mod resource;
 pub(crate) mod revocation;
 pub(crate) mod scope;
 pub(crate) mod signature;
+pub(crate) mod target;
 pub(crate) mod text;
 pub(crate) mod token;
 pub(crate) mod userinfo;
