@@ -24,7 +24,10 @@ pub struct AuthorizationServer {
     pushed_authorization_request_endpoint: Option<Url>,
     code_challenge_methods: Option<Vec<String>>,
     id_token_algorithms: Option<Vec<String>>,
-    prompt_values: Vec<String>,
+    userinfo_algorithms: Option<Vec<String>>,
+    prompt_values: Option<Vec<String>>,
+    acr_values: Option<Vec<String>>,
+    scopes: Option<Vec<String>>,
     sends_iss: bool,
     requires_par: bool,
 }
@@ -91,7 +94,10 @@ impl AuthorizationServer {
             pushed_authorization_request_endpoint: optional("pushed_authorization_request_endpoint")?,
             code_challenge_methods: object.strings("code_challenge_methods_supported"),
             id_token_algorithms: object.strings("id_token_signing_alg_values_supported"),
-            prompt_values: object.strings("prompt_values_supported").unwrap_or_default(),
+            userinfo_algorithms: object.strings("userinfo_signing_alg_values_supported"),
+            prompt_values: object.strings("prompt_values_supported"),
+            acr_values: object.strings("acr_values_supported"),
+            scopes: object.strings("scopes_supported"),
             sends_iss: object
                 .bool("authorization_response_iss_parameter_supported")
                 .unwrap_or(false),
@@ -197,9 +203,33 @@ impl AuthorizationServer {
         self.pushed_authorization_request_endpoint.as_ref()
     }
 
+    /// The algorithms the server signs userinfo with, if it says so there or for ID tokens.
+    pub(crate) fn userinfo_algorithms(&self) -> Option<&[String]> {
+        self.userinfo_algorithms.as_deref().or(self.id_token_algorithms())
+    }
+
     /// Whether the server announces this value of `prompt`.
     pub(crate) fn supports_prompt(&self, value: &str) -> bool {
-        self.prompt_values.iter().any(|known| known == value)
+        self.prompt_values_supported()
+            .is_some_and(|known| known.iter().any(|known| known == value))
+    }
+
+    /// The scopes the server announces; `None` if it does not say. It may know more (RFC 8414 §2).
+    #[must_use]
+    pub fn scopes_supported(&self) -> Option<&[String]> {
+        self.scopes.as_deref()
+    }
+
+    /// The authentication contexts the server announces; `None` if it does not say.
+    #[must_use]
+    pub fn acr_values_supported(&self) -> Option<&[String]> {
+        self.acr_values.as_deref()
+    }
+
+    /// The values of `prompt` the server announces; `None` if it does not say.
+    #[must_use]
+    pub fn prompt_values_supported(&self) -> Option<&[String]> {
+        self.prompt_values.as_deref()
     }
 
     /// Whether the server announces that each callback says who issued it (RFC 9207 §3).
@@ -347,5 +377,36 @@ mod tests {
         );
         let insecure = endpoint.replace("https", "http");
         assert_eq!(code(&with(&insecure)), "endpoint_insecure", "PA-01");
+    }
+
+    #[test]
+    fn am_05_lists_are_taken_whole_or_not_at_all() {
+        let server = parse(&with(
+            r#","scopes_supported":["openid","a"],"acr_values_supported":["urn:a",7],"prompt_values_supported":"none","userinfo_signing_alg_values_supported":[]"#,
+        ))
+        .unwrap();
+        assert_eq!(server.scopes_supported().unwrap(), ["openid", "a"]);
+        assert_eq!(server.acr_values_supported(), None, "BI-80");
+        assert_eq!(server.prompt_values_supported(), None, "BI-80");
+        assert!(!server.supports_prompt("none"));
+        let announced = parse(&with(r#","id_token_signing_alg_values_supported":["ES256"]"#)).unwrap();
+        assert_eq!(announced.userinfo_algorithms().unwrap(), ["ES256"]);
+        let own = parse(&with(
+            r#","id_token_signing_alg_values_supported":["ES256"],"userinfo_signing_alg_values_supported":["PS256"]"#,
+        ))
+        .unwrap();
+        assert_eq!(own.userinfo_algorithms().unwrap(), ["PS256"]);
+        assert_eq!(parse(&with("")).unwrap().userinfo_algorithms(), None);
+    }
+
+    #[test]
+    fn am_08_am_15_am_16_what_is_not_said_has_the_default_of_the_standard() {
+        // RFC 8414 §2: code is among the default response types, S256 is sent to a server that is silent about it.
+        let silent = parse(&with("")).unwrap();
+        silent.require_protections().unwrap();
+        assert!(!silent.sends_iss());
+        // OpenID Connect Discovery §3 wants RS256 among the algorithms; servers of FAPI leave it out.
+        let fapi = parse(&with(r#","id_token_signing_alg_values_supported":["PS256"]"#)).unwrap();
+        assert_eq!(fapi.id_token_algorithms().unwrap(), ["PS256"]);
     }
 }

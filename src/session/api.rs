@@ -12,7 +12,7 @@ use super::Session;
 use super::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind, Result, ServerError, Stage};
 use crate::ports::{HttpRequest, HttpResponse};
-use crate::protocol::userinfo::Userinfo;
+use crate::protocol::userinfo::{Userinfo, UserinfoAnswer};
 
 /// An HTTP client for the APIs of the session.
 ///
@@ -66,16 +66,24 @@ impl Session {
             .at_stage(Stage::Userinfo));
         };
         let mut request = HttpRequest::new(Method::GET, endpoint.clone());
-        request
-            .headers
-            .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        request.headers.insert(
+            header::ACCEPT,
+            HeaderValue::from_static("application/json, application/jwt"),
+        );
         let response = self.send_with_token(Stage::Userinfo, request).await?;
-        Userinfo::read(
+        let answer = Userinfo::read(
             response.status,
             &response.headers,
             &response.body,
             claims.subject(),
-        )
+        )?;
+        let signed = match answer {
+            UserinfoAnswer::Claims(userinfo) => return Ok(userinfo),
+            UserinfoAnswer::Signed(signed) => signed,
+        };
+        let (context, subject) = (self.slot.context.clone(), claims.subject().to_owned());
+        let verification = async move { context.verify_userinfo(&server, &signed, &subject).await };
+        self.slot.context.run(verification).await
     }
 
     /// Sends with the token attached; after a 401 refreshes once, and tries once more.

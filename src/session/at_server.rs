@@ -6,9 +6,11 @@ use super::context::{Context, Keys};
 use super::refresh::REFRESH_TIMEOUT;
 use crate::error::{Result, Stage};
 use crate::protocol::id_token::{self, Claims, Refused};
+use crate::protocol::jwk::JwkSet;
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::revocation;
 use crate::protocol::token::{IdToken, RefreshToken};
+use crate::protocol::userinfo::{self, SignedUserinfo, Userinfo};
 
 impl Context {
     /// Verifies an ID token; if its key is not known, with newer keys, once.
@@ -18,11 +20,38 @@ impl Context {
         token: &IdToken,
         expected: &id_token::Expected<'_>,
     ) -> Result<Claims> {
+        self.with_keys(server, |keys| id_token::verify(token, keys, expected))
+            .await
+    }
+
+    /// Verifies signed userinfo, with newer keys if its key is not known.
+    pub(crate) async fn verify_userinfo(
+        &self,
+        server: &AuthorizationServer,
+        answer: &SignedUserinfo,
+        subject: &str,
+    ) -> Result<Userinfo> {
+        let expected = userinfo::Expected {
+            issuer: &self.issuer,
+            client_id: &self.client_id,
+            algorithms: server.userinfo_algorithms(),
+            subject,
+            now: self.now_seconds(),
+        };
+        self.with_keys(server, |keys| answer.verify(keys, &expected))
+            .await
+    }
+
+    async fn with_keys<T>(
+        &self,
+        server: &AuthorizationServer,
+        verify: impl Fn(&JwkSet) -> Result<T, Refused>,
+    ) -> Result<T> {
         let keys = self.keys(server, Keys::AtHand).await?;
-        match id_token::verify(token, &keys, expected) {
+        match verify(&keys) {
             Err(Refused::UnknownKey(_)) => {
                 let keys = self.keys(server, Keys::Newer).await?;
-                id_token::verify(token, &keys, expected).map_err(Refused::into_error)
+                verify(&keys).map_err(Refused::into_error)
             }
             outcome => outcome.map_err(Refused::into_error),
         }
