@@ -25,8 +25,8 @@ pub use ffi::UniFfiTag;
 pub use ports::{
     BoxFuture, Clock, CommitOutcome, EventSink, Generation, HttpFailure, HttpFailureReason, HttpRequest,
     HttpResponse, HttpTransport, LockFailure, LockGuard, NoEvents, ProcessLock, Random, RandomFailure,
-    RecordKey, SecureStorage, SessionEvent, SigningFailure, SigningKey, Spawner, StorageFailure, Stored,
-    UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
+    RecordKey, SecureStorage, SessionEvent, SessionId, SigningFailure, SigningKey, Spawner, StorageFailure,
+    Stored, UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
 };
 pub use protocol::authorization::{Prompt, SignInOptions};
 pub use protocol::endpoint::AllowHttpOnLoopback;

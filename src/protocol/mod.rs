@@ -18,7 +18,6 @@ pub(crate) mod json;
 pub(crate) mod jwk;
 pub(crate) mod jws;
 pub(crate) mod metadata;
-#[allow(dead_code, reason = "for the sign-in that pushes its request")]
 pub(crate) mod par;
 pub(crate) mod pkce;
 pub(crate) mod redirect;
