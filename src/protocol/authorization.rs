@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn oa_15_pk_04_pk_06_oc_02_the_parameters() {
+    fn oa_15_pk_04_pk_06_pk_10_na_02_oc_02_the_parameters() {
         let url = url(
             "https://as.example/authorize",
             &["openid", "profile"],
@@ -628,5 +628,16 @@ mod tests {
         assert_eq!(query(&url).get("ui_locales"), Some("fr-CA fr"));
         assert_eq!(query(&url).get("acr_values"), Some("urn:a urn:b"));
         assert_eq!(query(&url).get("max_age"), Some("0"), "OC-05");
+    }
+
+    #[test]
+    fn na_28_pk_12_oa_37_the_url_holds_no_secret() {
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        let url = url("https://as.example/a", &["openid"], &SignInOptions::default()).unwrap();
+        assert!(!url.contains(verifier), "{url}");
+        assert!(
+            !url.contains("code_verifier") && !url.contains("client_secret"),
+            "{url}"
+        );
     }
 }

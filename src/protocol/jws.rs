@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_58_bu_08_only_the_compact_form() {
+    fn jw_11_oc_21_bi_58_bu_08_only_the_compact_form() {
         let (header, payload) = (part(r#"{"alg":"ES256"}"#), part(r#"{"iss":"a"}"#));
         assert!(CompactJws::parse(&format!("{header}.{payload}.AAAA")).is_ok());
         for bad in [

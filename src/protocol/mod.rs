@@ -29,3 +29,6 @@ pub(crate) mod text;
 pub(crate) mod token;
 pub(crate) mod userinfo;
 pub(crate) mod www_authenticate;
+
+#[cfg(test)]
+mod tests;
