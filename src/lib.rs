@@ -13,6 +13,10 @@ mod sync;
 #[cfg(feature = "test-server")]
 pub mod test_server;
 
+#[cfg(feature = "encrypted-file")]
+pub use adapters::encrypted_file::{EncryptedFileStorage, FileKey};
+#[cfg(feature = "encrypted-file")]
+pub use adapters::file_lock::FileLock;
 pub use adapters::memory::MemoryStorage;
 #[cfg(feature = "loopback")]
 pub use adapters::system_browser::SystemBrowser;
@@ -39,7 +43,14 @@ pub use protocol::www_authenticate::Challenge;
 pub use secret::Secret;
 pub use session::{
     ApiRequest, ApiResponse, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
+    StoredSession,
 };
+
+/// The contracts of the ports as suites, for adapters of your own. Each panics with what was not kept.
+#[cfg(feature = "conformance")]
+pub mod conformance {
+    pub use crate::ports::conformance::{storage, storage_that_cannot_answer};
+}
 
 /// The README's example compiles, or the tests fail.
 #[cfg(doctest)]

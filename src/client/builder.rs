@@ -143,8 +143,9 @@ impl ClientBuilder {
         self
     }
 
-    /// The lock that keeps several processes of one app from refreshing at once. Needed wherever another process
-    /// reaches the same storage: without it both can send the same refresh token, and a server that takes the second
+    /// The lock that keeps several processes of one app from refreshing at once, in place of the one that the storage
+    /// brings ([`SecureStorage::process_lock`]). Needed for storage of your own that another process reaches too and that
+    /// brings none: without it both can send the same refresh token, and a server that takes the second
     /// use for theft (RFC 9700 §4.14.2) ends the session.
     pub fn process_lock(mut self, lock: Arc<dyn ProcessLock>) -> Self {
         self.process_lock = Some(lock);
@@ -184,16 +185,18 @@ impl ClientBuilder {
             .iter()
             .map(|api| origin(api, policy))
             .collect::<Result<Vec<_>>>()?;
+        let storage = self.storage.unwrap_or_else(|| Arc::new(MemoryStorage::default()));
+        let lock = self.process_lock.or_else(|| storage.process_lock());
         let ports = Ports {
             http: self.http.map_or_else(default_transport, Ok)?,
-            storage: self.storage.unwrap_or_else(|| Arc::new(MemoryStorage::default())),
+            storage,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             random: self.random.unwrap_or_else(|| Arc::new(SystemRandom)),
             spawner: match self.spawner {
                 Some(spawner) => spawner,
                 None => Arc::new(Executor::shared()?),
             },
-            lock: self.process_lock.unwrap_or_else(|| Arc::new(SingleProcess)),
+            lock: lock.unwrap_or_else(|| Arc::new(SingleProcess)),
             events: self.events.unwrap_or_else(|| Arc::new(NoEvents)),
         };
         let context = Arc::new(Context::new(ports, issuer, self.client_id, policy, api_origins));

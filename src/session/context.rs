@@ -136,7 +136,10 @@ impl Context {
         outcome
             .await
             .map_err(|_| task_lost())?
-            .map_err(|failure| storage_error(failure, access))
+            .map_err(|failure| match access {
+                Access::Read => storage_error(failure),
+                Access::Write => write_error(failure),
+            })
     }
 
     pub(crate) async fn load(&self, key: &RecordKey) -> Result<Option<Stored>> {
@@ -301,31 +304,39 @@ fn task_lost() -> Error {
     )
 }
 
-fn storage_error(failure: StorageFailure, access: Access) -> Error {
-    match (failure, access) {
-        (StorageFailure::Locked, _) => Error::new(
+/// Why storage did not answer.
+pub(super) fn storage_error(failure: StorageFailure) -> Error {
+    match failure {
+        StorageFailure::Locked => Error::new(
             ErrorKind::StorageLocked,
             Stage::Storage,
             "storage_locked",
             "secure storage is locked; nothing is lost, try again once the device is unlocked",
         ),
-        (StorageFailure::Lost(why), _) => Error::new(
+        StorageFailure::Lost(why) => Error::new(
             ErrorKind::StorageLost,
             Stage::Storage,
             "storage_lost",
             format!("secure storage lost what it held: {why}"),
         ),
-        (StorageFailure::Failed(why), Access::Read) => Error::new(
+        StorageFailure::Failed(why) => Error::new(
             ErrorKind::StorageLocked,
             Stage::Storage,
             "storage_unavailable",
             format!("secure storage does not answer; nothing is known to be lost: {why}"),
         ),
-        (StorageFailure::Failed(why), Access::Write) => Error::new(
+    }
+}
+
+/// Why storage did not take what it was given.
+fn write_error(failure: StorageFailure) -> Error {
+    match failure {
+        StorageFailure::Failed(why) => Error::new(
             ErrorKind::StorageWriteFailed,
             Stage::Storage,
             "storage_write_failed",
             format!("secure storage does not take what must be kept: {why}"),
         ),
+        other => storage_error(other),
     }
 }

@@ -37,9 +37,11 @@ mod refresh;
 pub(crate) mod sessions;
 mod sign_out;
 pub(crate) mod snapshot;
+mod stored;
 
 pub use self::api::{ApiRequest, ApiResponse, SessionHttp};
 pub use self::sign_out::{Revocation, SignOut, SignedOut};
+pub use self::stored::StoredSession;
 
 use self::context::Context;
 use self::flight::Flight;
@@ -70,6 +72,17 @@ pub enum SessionState {
     StorageLocked,
     /// The session ended without the user's doing.
     Ended(EndReason),
+}
+
+fn state_of(standing: &Standing) -> SessionState {
+    match standing {
+        Standing::SignedIn(_) => SessionState::SignedIn,
+        Standing::Ended {
+            reason: EndReason::SignedOut,
+            ..
+        } => SessionState::SignedOut,
+        Standing::Ended { reason, .. } => SessionState::Ended(*reason),
+    }
 }
 
 /// Where one session of a client lives, whether somebody is signed in or not.
@@ -119,14 +132,7 @@ impl Slot {
         *newest = (record.epoch, record.generation);
         self.published
             .store(Snapshot::of(record, &*self.context.ports.clock));
-        self.set_state(match &record.standing {
-            Standing::SignedIn(_) => SessionState::SignedIn,
-            Standing::Ended {
-                reason: EndReason::SignedOut,
-                ..
-            } => SessionState::SignedOut,
-            Standing::Ended { reason, .. } => SessionState::Ended(*reason),
-        });
+        self.set_state(state_of(&record.standing));
     }
 
     fn set_state(&self, state: SessionState) {
