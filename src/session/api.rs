@@ -14,7 +14,7 @@ use super::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind, Result, ServerError, Stage};
 use crate::ports::{HttpRequest, HttpResponse};
 use crate::protocol::target::Target;
-use crate::protocol::userinfo::Userinfo;
+use crate::protocol::userinfo::{Userinfo, UserinfoAnswer};
 use crate::protocol::www_authenticate::Challenge;
 
 /// An HTTP client for the APIs of the session.
@@ -69,18 +69,26 @@ impl Session {
             .at_stage(Stage::Userinfo));
         };
         let mut request = HttpRequest::new(Method::GET, endpoint.clone());
-        request
-            .headers
-            .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        request.headers.insert(
+            header::ACCEPT,
+            HeaderValue::from_static("application/json, application/jwt"),
+        );
         let response = self
             .send_with_token(Stage::Userinfo, &Target::default(), request)
             .await?;
-        Userinfo::read(
+        let answer = Userinfo::read(
             response.status,
             &response.headers,
             &response.body,
             claims.subject(),
-        )
+        )?;
+        let signed = match answer {
+            UserinfoAnswer::Claims(userinfo) => return Ok(userinfo),
+            UserinfoAnswer::Signed(signed) => signed,
+        };
+        let (context, subject) = (self.slot.context.clone(), claims.subject().to_owned());
+        let verification = async move { context.verify_userinfo(&server, &signed, &subject).await };
+        self.slot.context.run(verification).await
     }
 
     /// Sends with the token attached; where it is refused, refreshes once, and tries once more (RFC 6750 §3.1).
