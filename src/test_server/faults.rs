@@ -170,7 +170,7 @@ impl FaultPlan {
     ///
     /// # Errors
     /// When the plan could never fire; so say all of these.
-    pub fn drop_before_processing(self) -> Result<Fault, FaultError> {
+    pub fn drop_before_processing(self) -> Result<PlannedFault, FaultError> {
         self.plan(Effect::DropBefore)
     }
 
@@ -178,7 +178,7 @@ impl FaultPlan {
     ///
     /// # Errors
     /// When the plan could never fire.
-    pub fn drop_after_processing(self) -> Result<Fault, FaultError> {
+    pub fn drop_after_processing(self) -> Result<PlannedFault, FaultError> {
         self.plan(Effect::DropAfter)
     }
 
@@ -186,7 +186,7 @@ impl FaultPlan {
     ///
     /// # Errors
     /// When the plan could never fire, or the delay is none.
-    pub fn delay(self, by: Duration) -> Result<Fault, FaultError> {
+    pub fn delay(self, by: Duration) -> Result<PlannedFault, FaultError> {
         check_delay(by)?;
         self.plan(Effect::DelayBefore(by))
     }
@@ -195,7 +195,7 @@ impl FaultPlan {
     ///
     /// # Errors
     /// When the plan could never fire, or the delay is none.
-    pub fn delay_answer(self, by: Duration) -> Result<Fault, FaultError> {
+    pub fn delay_answer(self, by: Duration) -> Result<PlannedFault, FaultError> {
         check_delay(by)?;
         self.plan(Effect::DelayAfter(by))
     }
@@ -224,7 +224,7 @@ impl FaultPlan {
     ///
     /// # Errors
     /// When the plan could never fire, or the answer cannot be sent.
-    pub fn answer(self, answer: CannedAnswer) -> Result<Fault, FaultError> {
+    pub fn answer(self, answer: CannedAnswer) -> Result<PlannedFault, FaultError> {
         let answer = answer.check()?;
         self.plan(Effect::AnswerInstead(answer))
     }
@@ -233,7 +233,7 @@ impl FaultPlan {
     ///
     /// # Errors
     /// When the plan could never fire, or the answer cannot be sent.
-    pub fn answer_after_processing(self, answer: CannedAnswer) -> Result<Fault, FaultError> {
+    pub fn answer_after_processing(self, answer: CannedAnswer) -> Result<PlannedFault, FaultError> {
         let answer = answer.check()?;
         self.plan(Effect::AnswerAfter(answer))
     }
@@ -243,7 +243,7 @@ impl FaultPlan {
     ///
     /// # Errors
     /// When the plan could never fire.
-    pub fn truncate_body(self) -> Result<Fault, FaultError> {
+    pub fn truncate_body(self) -> Result<PlannedFault, FaultError> {
         self.plan(Effect::Truncate)
     }
 
@@ -251,7 +251,7 @@ impl FaultPlan {
     ///
     /// # Errors
     /// When the plan could never fire, or the media type cannot be sent.
-    pub fn content_type(self, media_type: &str) -> Result<Fault, FaultError> {
+    pub fn content_type(self, media_type: &str) -> Result<PlannedFault, FaultError> {
         let (_, media_type) = header_field("content-type", media_type)?;
         self.plan(Effect::ContentType(media_type))
     }
@@ -260,7 +260,7 @@ impl FaultPlan {
     ///
     /// # Errors
     /// When the plan could never fire.
-    pub fn duplicate_member(self, name: &str) -> Result<Fault, FaultError> {
+    pub fn duplicate_member(self, name: &str) -> Result<PlannedFault, FaultError> {
         self.plan(Effect::DuplicateMember(name.to_owned()))
     }
 
@@ -268,12 +268,12 @@ impl FaultPlan {
     ///
     /// # Errors
     /// When the plan could never fire, or the field cannot be sent.
-    pub fn header(self, name: &str, value: &str) -> Result<Fault, FaultError> {
+    pub fn header(self, name: &str, value: &str) -> Result<PlannedFault, FaultError> {
         let (name, value) = header_field(name, value)?;
         self.plan(Effect::Header(name, value))
     }
 
-    fn plan(self, effect: Effect) -> Result<Fault, FaultError> {
+    fn plan(self, effect: Effect) -> Result<PlannedFault, FaultError> {
         let FaultPlan { point, which } = self;
         if matches!(which, Which::Nth(0) | Which::Next(0)) {
             return Err(FaultError::NeverFires);
@@ -291,7 +291,7 @@ impl FaultPlan {
             lifted: AtomicBool::new(false),
         });
         point.state.faults.add(Arc::clone(&planned));
-        Ok(Fault { planned })
+        Ok(PlannedFault { planned })
     }
 }
 
@@ -305,11 +305,11 @@ fn check_delay(by: Duration) -> Result<(), FaultError> {
 
 /// A fault that was planned. It stays planned when this is dropped; clones are the same fault.
 #[derive(Clone)]
-pub struct Fault {
+pub struct PlannedFault {
     planned: Arc<Planned>,
 }
 
-impl Fault {
+impl PlannedFault {
     /// How often it has happened.
     pub fn fired(&self) -> u64 {
         *self.planned.fired.borrow()
@@ -328,9 +328,9 @@ impl Fault {
     }
 }
 
-impl fmt::Debug for Fault {
+impl fmt::Debug for PlannedFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fault")
+        f.debug_struct("PlannedFault")
             .field("endpoint", &self.planned.endpoint)
             .field("which", &self.planned.which)
             .field("effect", &self.planned.effect)
@@ -363,7 +363,7 @@ impl fmt::Debug for Fault {
 #[derive(Debug)]
 #[must_use = "dropping the gate lets everything pass"]
 pub struct Gate {
-    fault: Fault,
+    fault: PlannedFault,
     open: Arc<Semaphore>,
 }
 

@@ -67,7 +67,7 @@ pub use browser::{TestBrowser, TestBrowserError};
 pub use builder::TestServerBuilder;
 pub use canned::CannedAnswer;
 pub use clock::{ClockOffset, TestClock};
-pub use faults::{Endpoint, Fault, FaultError, FaultPlan, FaultPoint, Gate};
+pub use faults::{Endpoint, FaultError, FaultPlan, FaultPoint, Gate, PlannedFault};
 pub use grants::Rotation;
 pub use keys::SigningAlgorithm;
 pub use mistakes::Mistake;

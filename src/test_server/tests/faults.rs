@@ -1,7 +1,9 @@
 //! Faults: each happens where it was planned, as often as it was, and is told.
 
 use super::{App, Broken, FORM, START};
-use crate::test_server::{CannedAnswer, Endpoint, FaultError, Par, RecordedRequest, Rotation, TestServer};
+use crate::test_server::{
+    CannedAnswer, Endpoint, FaultError, Par, PlannedFault, RecordedRequest, Rotation, TestServer,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -345,7 +347,7 @@ async fn plans_take_effect_in_the_order_they_were_made() {
     gate.release();
     let answer = held.await.unwrap();
     assert_eq!((answer.status, answer.header("x-marked")), (500, "yes"));
-    let fired = [&down, &never, &not_processed, &marked].map(super::super::Fault::fired);
+    let fired = [&down, &never, &not_processed, &marked].map(PlannedFault::fired);
     assert_eq!(fired, [1, 0, 0, 1]);
 }
 
