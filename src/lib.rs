@@ -25,8 +25,8 @@ pub use ffi::UniFfiTag;
 pub use ports::{
     BoxFuture, Clock, CommitOutcome, EventSink, Generation, HttpFailure, HttpFailureReason, HttpRequest,
     HttpResponse, HttpTransport, LockFailure, LockGuard, NoEvents, ProcessLock, Random, RandomFailure,
-    RecordKey, SecureStorage, SessionEvent, SigningFailure, SigningKey, Spawner, StorageFailure, Stored,
-    UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
+    RecordKey, SecureStorage, SessionEvent, SessionId, SigningFailure, SigningKey, Spawner, StorageFailure,
+    Stored, UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
 };
 pub use protocol::authorization::{Prompt, SignInOptions};
 pub use protocol::endpoint::AllowHttpOnLoopback;
@@ -35,9 +35,11 @@ pub use protocol::metadata::AuthorizationServer;
 pub use protocol::redirect::{RedirectKind, RedirectUri};
 pub use protocol::token::AccessToken;
 pub use protocol::userinfo::Userinfo;
+pub use protocol::www_authenticate::Challenge;
 pub use secret::Secret;
 pub use session::{
     ApiRequest, ApiResponse, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
+    StoredSession,
 };
 
 /// The README's example compiles, or the tests fail.
