@@ -40,6 +40,12 @@ pub use session::{
     ApiRequest, ApiResponse, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
 };
 
+/// The contracts of the ports as suites, for adapters of your own. Of use in tests only.
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance {
+    pub use crate::ports::http::conformance::{Finding, HttpSuite, Report, Verdict};
+}
+
 /// The README's example compiles, or the tests fail.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
