@@ -13,6 +13,10 @@ mod sync;
 #[cfg(feature = "test-server")]
 pub mod test_server;
 
+#[cfg(feature = "encrypted-file")]
+pub use adapters::encrypted_file::{EncryptedFileStorage, FileKey};
+#[cfg(feature = "encrypted-file")]
+pub use adapters::file_lock::FileLock;
 pub use adapters::memory::MemoryStorage;
 #[cfg(feature = "loopback")]
 pub use adapters::system_browser::SystemBrowser;
@@ -25,8 +29,8 @@ pub use ffi::UniFfiTag;
 pub use ports::{
     BoxFuture, Clock, CommitOutcome, EventSink, Generation, HttpFailure, HttpFailureReason, HttpRequest,
     HttpResponse, HttpTransport, LockFailure, LockGuard, NoEvents, ProcessLock, Random, RandomFailure,
-    RecordKey, SecureStorage, SessionEvent, SigningFailure, SigningKey, Spawner, StorageFailure, Stored,
-    UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
+    RecordKey, SecureStorage, SessionEvent, SessionId, SigningFailure, SigningKey, Spawner, StorageFailure,
+    Stored, UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
 };
 pub use protocol::authorization::{Prompt, SignInOptions};
 pub use protocol::endpoint::AllowHttpOnLoopback;
@@ -35,14 +39,18 @@ pub use protocol::metadata::AuthorizationServer;
 pub use protocol::redirect::{RedirectKind, RedirectUri};
 pub use protocol::token::AccessToken;
 pub use protocol::userinfo::Userinfo;
+pub use protocol::www_authenticate::Challenge;
 pub use secret::Secret;
 pub use session::{
     ApiRequest, ApiResponse, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
+    StoredSession,
 };
 
-/// The contracts of the ports as suites, for adapters of your own. Of use in tests only.
+/// The contracts of the ports as suites, for adapters of your own. Those of the storage panic with what was not kept,
+/// that of HTTP makes a report.
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance {
+    pub use crate::ports::conformance::{storage, storage_that_cannot_answer};
     pub use crate::ports::http::conformance::{Finding, HttpSuite, Report, Verdict};
 }
 

@@ -1,12 +1,20 @@
 //! The ports made real: HTTP, storage, clock, randomness, threads, the loopback listener, the system browser.
 
+#[cfg(feature = "encrypted-file")]
+pub(crate) mod encrypted_file;
 pub(crate) mod executor;
+#[cfg(feature = "encrypted-file")]
+pub(crate) mod file_lock;
+#[cfg(feature = "encrypted-file")]
+mod file_storage;
 #[cfg(feature = "loopback")]
 pub(crate) mod loopback;
 pub(crate) mod memory;
 pub(crate) mod random;
 #[cfg(feature = "http")]
 pub(crate) mod reqwest;
+#[cfg(feature = "encrypted-file")]
+mod sealing;
 #[cfg(feature = "loopback")]
 pub(crate) mod system_browser;
 pub(crate) mod system_clock;

@@ -1,12 +1,10 @@
 //! The configuration of a client, checked as a whole before anything is sent.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::{Client, Inner};
@@ -16,16 +14,15 @@ use crate::adapters::random::SystemRandom;
 use crate::adapters::system_clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::ports::{
-    Clock, EventSink, HttpTransport, NoEvents, Ports, ProcessLock, Random, RecordKey, SecureStorage, Spawner,
-    UserAgent,
+    Clock, EventSink, HttpTransport, NoEvents, Ports, ProcessLock, Random, SecureStorage, Spawner, UserAgent,
 };
 use crate::protocol::endpoint::{AllowHttpOnLoopback, TransportPolicy};
 use crate::protocol::issuer::Issuer;
 use crate::protocol::redirect::RedirectUri;
 use crate::protocol::scope::Scope;
 use crate::protocol::text;
-use crate::session::Slot;
 use crate::session::context::Context;
+use crate::session::sessions::{Accounts, Sessions};
 
 /// How long a sign-in may take from the first URL to the redirect.
 const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -40,6 +37,7 @@ pub struct ClientBuilder {
     scopes: Vec<String>,
     apis: Vec<String>,
     policy: TransportPolicy,
+    accounts: Accounts,
     sign_in_timeout: Duration,
     http: Option<Arc<dyn HttpTransport>>,
     storage: Option<Arc<dyn SecureStorage>>,
@@ -60,6 +58,7 @@ impl ClientBuilder {
             scopes: vec!["openid".to_owned()],
             apis: Vec::new(),
             policy: TransportPolicy::default(),
+            accounts: Accounts::One,
             sign_in_timeout: SIGN_IN_TIMEOUT,
             http: None,
             storage: None,
@@ -95,6 +94,15 @@ impl ClientBuilder {
     /// Allows http to `127.0.0.1` and `[::1]`, for tests against a server on this machine.
     pub fn allow_http_on_loopback(mut self, allowed: AllowHttpOnLoopback) -> Self {
         self.policy.http_on_loopback = Some(allowed);
+        self
+    }
+
+    /// Lets several users be signed in side by side, each with a session of their own, told apart by the subject of their
+    /// ID tokens: [`Client::sessions`] gives them all. Needs the scope `openid`.
+    ///
+    /// Unless this is called, a client has one session, and a sign-in takes the place of the one before.
+    pub fn several_accounts(mut self) -> Self {
+        self.accounts = Accounts::Several;
         self
     }
 
@@ -135,8 +143,9 @@ impl ClientBuilder {
         self
     }
 
-    /// The lock that keeps several processes of one app from refreshing at once. Needed wherever another process
-    /// reaches the same storage: without it both can send the same refresh token, and a server that takes the second
+    /// The lock that keeps several processes of one app from refreshing at once, in place of the one that the storage
+    /// brings ([`SecureStorage::process_lock`]). Needed for storage of your own that another process reaches too and that
+    /// brings none: without it both can send the same refresh token, and a server that takes the second
     /// use for theft (RFC 9700 §4.14.2) ends the session.
     pub fn process_lock(mut self, lock: Arc<dyn ProcessLock>) -> Self {
         self.process_lock = Some(lock);
@@ -176,29 +185,32 @@ impl ClientBuilder {
             .iter()
             .map(|api| origin(api, policy))
             .collect::<Result<Vec<_>>>()?;
+        let storage = self.storage.unwrap_or_else(|| Arc::new(MemoryStorage::default()));
+        let lock = self.process_lock.or_else(|| storage.process_lock());
         let ports = Ports {
             http: self.http.map_or_else(default_transport, Ok)?,
-            storage: self.storage.unwrap_or_else(|| Arc::new(MemoryStorage::default())),
+            storage,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             random: self.random.unwrap_or_else(|| Arc::new(SystemRandom)),
             spawner: match self.spawner {
                 Some(spawner) => spawner,
                 None => Arc::new(Executor::shared()?),
             },
-            lock: self.process_lock.unwrap_or_else(|| Arc::new(SingleProcess)),
+            lock: lock.unwrap_or_else(|| Arc::new(SingleProcess)),
             events: self.events.unwrap_or_else(|| Arc::new(NoEvents)),
         };
-        let key = session_key(&self.issuer, &self.client_id)?;
         let context = Arc::new(Context::new(ports, issuer, self.client_id, policy, api_origins));
-        let slot = Arc::new(Slot::new(Arc::clone(&context), key));
+        let sessions = Sessions::new(Arc::clone(&context), self.accounts)?;
         Ok(Client(Arc::new(Inner {
             context,
-            slot,
+            sessions,
             redirect,
             scope,
             user_agent: self.user_agent.or_else(default_user_agent),
             sign_in_timeout: self.sign_in_timeout,
             attempts: Mutex::new(HashMap::new()),
+            unsettled: AtomicBool::new(true),
+            settling: tokio::sync::Mutex::default(),
         })))
     }
 }
@@ -226,29 +238,6 @@ fn origin(text: &str, policy: TransportPolicy) -> Result<url::Origin> {
         )),
         Ok(url) => Ok(url.origin()),
     }
-}
-
-/// One record per issuer and client id; the digest keeps the name short and free of odd characters.
-fn session_key(issuer: &str, client_id: &str) -> Result<RecordKey> {
-    let digest = Sha256::digest(format!("{issuer}\n{client_id}"));
-    record_key("session", &digest)
-}
-
-/// A record name from a digest.
-pub(super) fn record_key(kind: &str, digest: &[u8]) -> Result<RecordKey> {
-    let name = URL_SAFE_NO_PAD
-        .encode(digest)
-        .bytes()
-        .fold(String::new(), |mut name, byte| {
-            // Upper case is not for every keychain, and two spellings must not meet.
-            if byte.is_ascii_uppercase() {
-                name.push('.');
-            }
-            name.push(char::from(byte.to_ascii_lowercase()));
-            name
-        });
-    RecordKey::new(&format!("{kind}.{name}"))
-        .ok_or_else(|| Error::internal(crate::error::Stage::Storage, "a record name breaks its own rules"))
 }
 
 fn default_transport() -> Result<Arc<dyn HttpTransport>> {
@@ -312,13 +301,5 @@ mod tests {
                 .build()
                 .is_ok()
         );
-    }
-
-    #[test]
-    fn sessions_of_two_issuers_or_clients_do_not_share_a_record() {
-        let key = |issuer: &str, client: &str| session_key(issuer, client).unwrap();
-        assert_ne!(key("https://a.example", "x"), key("https://a.example/", "x"));
-        assert_ne!(key("https://a.example", "x"), key("https://a.example", "y"));
-        assert_eq!(key("https://a.example", "x"), key("https://a.example", "x"));
     }
 }

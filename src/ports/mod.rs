@@ -19,12 +19,14 @@ mod storage;
 mod user_agent;
 
 pub use self::clock::Clock;
-pub use self::events::{EventSink, NoEvents, SessionEvent};
+pub use self::events::{EventSink, NoEvents, SessionEvent, SessionId};
 pub use self::http::{HttpFailure, HttpFailureReason, HttpRequest, HttpResponse, HttpTransport};
 pub use self::process_lock::{LockFailure, LockGuard, ProcessLock};
 pub use self::random::{Random, RandomFailure};
 pub use self::signing_key::{SigningFailure, SigningKey};
 pub use self::spawner::Spawner;
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) use self::storage::conformance;
 pub use self::storage::{CommitOutcome, Generation, RecordKey, SecureStorage, StorageFailure, Stored};
 pub use self::user_agent::{UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn};
 

@@ -21,8 +21,10 @@ pub struct AuthorizationServer {
     userinfo_endpoint: Option<Url>,
     revocation_endpoint: Option<Url>,
     end_session_endpoint: Option<Url>,
+    pushed_authorization_request_endpoint: Option<Url>,
     code_challenge_methods: Option<Vec<String>>,
     id_token_algorithms: Option<Vec<String>>,
+    prompt_values: Vec<String>,
     sends_iss: bool,
     requires_par: bool,
 }
@@ -86,8 +88,10 @@ impl AuthorizationServer {
             userinfo_endpoint: optional("userinfo_endpoint")?,
             revocation_endpoint: optional("revocation_endpoint")?,
             end_session_endpoint: optional("end_session_endpoint")?,
+            pushed_authorization_request_endpoint: optional("pushed_authorization_request_endpoint")?,
             code_challenge_methods: object.strings("code_challenge_methods_supported"),
             id_token_algorithms: object.strings("id_token_signing_alg_values_supported"),
+            prompt_values: object.strings("prompt_values_supported").unwrap_or_default(),
             sends_iss: object
                 .bool("authorization_response_iss_parameter_supported")
                 .unwrap_or(false),
@@ -115,12 +119,12 @@ impl AuthorizationServer {
             )
             .with_clause("RFC 7636 §7.2"));
         }
-        if self.requires_par {
+        if self.requires_par && self.pushed_authorization_request_endpoint.is_none() {
             return Err(Error::new(
                 ErrorKind::ProtectionUnavailable,
                 Stage::Discovery,
-                "par_required",
-                "the server takes pushed authorization requests only, which this version does not send",
+                "par_endpoint_missing",
+                "the server takes pushed authorization requests only, and does not say where",
             )
             .with_clause("RFC 9126 §5"));
         }
@@ -185,6 +189,17 @@ impl AuthorizationServer {
     #[must_use]
     pub fn end_session_endpoint(&self) -> Option<&Url> {
         self.end_session_endpoint.as_ref()
+    }
+
+    /// Where authorization requests are pushed (RFC 9126). A server that names it is always pushed to.
+    #[must_use]
+    pub fn pushed_authorization_request_endpoint(&self) -> Option<&Url> {
+        self.pushed_authorization_request_endpoint.as_ref()
+    }
+
+    /// Whether the server announces this value of `prompt`.
+    pub(crate) fn supports_prompt(&self, value: &str) -> bool {
+        self.prompt_values.iter().any(|known| known == value)
     }
 
     /// Whether the server announces that each callback says who issued it (RFC 9207 §3).
@@ -313,7 +328,24 @@ mod tests {
             code(&with(r#","response_types_supported":["token"]"#)),
             "code_flow_unsupported"
         );
-        let par = parse(&with(r#","require_pushed_authorization_requests":true"#)).unwrap();
-        assert_eq!(par.require_protections().unwrap_err().code(), "par_required");
+    }
+
+    #[test]
+    fn pa_08_a_server_that_requires_pushing_must_say_where() {
+        let required = r#","require_pushed_authorization_requests":true"#;
+        let error = parse(&with(required)).unwrap().require_protections().unwrap_err();
+        assert_eq!(
+            (error.kind(), error.code()),
+            (ErrorKind::ProtectionUnavailable, "par_endpoint_missing")
+        );
+        let endpoint = r#","pushed_authorization_request_endpoint":"https://as.example/par""#;
+        let both = parse(&with(&format!("{required}{endpoint}"))).unwrap();
+        both.require_protections().unwrap();
+        assert_eq!(
+            both.pushed_authorization_request_endpoint().map(Url::as_str),
+            Some("https://as.example/par")
+        );
+        let insecure = endpoint.replace("https", "http");
+        assert_eq!(code(&with(&insecure)), "endpoint_insecure", "PA-01");
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use ::http::{HeaderMap, StatusCode};
 use zeroize::Zeroizing;
 
+use super::answer::{oauth_error, retry_after};
 use super::form;
 use super::json::Object;
-use super::token::{RefreshToken, oauth_error, retry_after};
+use super::token::RefreshToken;
 use crate::error::{Error, ErrorKind, ServerError, Stage};
 
 /// The body that revokes a refresh token, and with it the grant (RFC 7009 §2.1).

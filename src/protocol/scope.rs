@@ -39,6 +39,21 @@ impl Scope {
         )
     }
 
+    /// Refuses a scope that reaches beyond what was granted: a refresh cannot widen a grant (RFC 6749 §6).
+    #[allow(dead_code, reason = "for the refresh with a narrower scope")]
+    pub(crate) fn require_within(&self, granted: &Self) -> Result<()> {
+        match self.0.iter().find(|token| !granted.contains(token)) {
+            None => Ok(()),
+            Some(token) => Err(Error::configuration(
+                "scope_not_granted",
+                "RFC 6749 §6",
+                format!(
+                    "the scope {token:?} was not granted at sign-in, and a refresh cannot add it: sign in again with it"
+                ),
+            )),
+        }
+    }
+
     pub(crate) fn contains(&self, token: &str) -> bool {
         self.0.iter().any(|known| known == token)
     }
@@ -89,5 +104,18 @@ mod tests {
         assert_eq!(a.to_wire(), "openid profile");
         assert_eq!(a, Scope::from_tokens(["profile", "openid"]).unwrap());
         assert_ne!(a, Scope::from_tokens(["profile", "OpenID"]).unwrap());
+    }
+
+    #[test]
+    fn oa_30_a_refresh_asks_for_no_more_than_was_granted() {
+        let scope = |text| Scope::from_response(text);
+        let granted = scope("openid profile api");
+        for within in ["", "api", "profile openid", "openid profile api"] {
+            scope(within).require_within(&granted).unwrap();
+        }
+        for beyond in ["admin", "api admin", "API"] {
+            let error = scope(beyond).require_within(&granted).unwrap_err();
+            assert_eq!(error.code(), "scope_not_granted", "{beyond}");
+        }
     }
 }

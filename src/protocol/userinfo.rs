@@ -3,8 +3,8 @@
 use ::http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
+use super::answer::is_json_content;
 use super::json::Object;
-use super::token::is_json_content;
 use crate::error::{Error, ErrorKind, Result, ServerError, Stage};
 
 /// Claims about the user, from the userinfo endpoint, proven to be about the user who signed in.

@@ -24,26 +24,33 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 pub(crate) mod api;
-mod at_server;
+pub(crate) mod at_server;
+mod begin;
 mod commit;
 pub(crate) mod context;
 mod flight;
 mod gate;
+pub(crate) mod knowledge;
+pub(crate) mod names;
 pub(crate) mod record;
 mod refresh;
+pub(crate) mod sessions;
 mod sign_out;
 pub(crate) mod snapshot;
+mod stored;
 
 pub use self::api::{ApiRequest, ApiResponse, SessionHttp};
 pub use self::sign_out::{Revocation, SignOut, SignedOut};
+pub use self::stored::StoredSession;
 
 use self::context::Context;
 use self::flight::Flight;
 pub(crate) use self::record::SentAt;
 use self::record::{SessionRecord, Standing};
+use self::sessions::Overview;
 use self::snapshot::{Published, Snapshot};
 use crate::error::{EndReason, Error, ErrorKind, Result, Stage};
-use crate::ports::{RecordKey, SessionEvent, Stored};
+use crate::ports::{RecordKey, SessionEvent, SessionId, Stored};
 use crate::protocol::id_token::Claims;
 use crate::protocol::token::AccessToken;
 use crate::sync::lock;
@@ -67,11 +74,24 @@ pub enum SessionState {
     Ended(EndReason),
 }
 
+fn state_of(standing: &Standing) -> SessionState {
+    match standing {
+        Standing::SignedIn(_) => SessionState::SignedIn,
+        Standing::Ended {
+            reason: EndReason::SignedOut,
+            ..
+        } => SessionState::SignedOut,
+        Standing::Ended { reason, .. } => SessionState::Ended(*reason),
+    }
+}
+
 /// Where one session of a client lives, whether somebody is signed in or not.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) context: Arc<Context>,
     pub(crate) key: RecordKey,
+    id: SessionId,
+    overview: Arc<Overview>,
     published: Published,
     state: watch::Sender<SessionState>,
     /// Epoch and generation last published: an older record that arrives late is not.
@@ -83,11 +103,13 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(context: Arc<Context>, key: RecordKey) -> Self {
+    pub(crate) fn new(context: Arc<Context>, key: RecordKey, overview: Arc<Overview>) -> Self {
         let gate = gate::of(&context.ports.storage, &key);
         Self {
             context,
+            id: SessionId::of(&key),
             key,
+            overview,
             gate,
             published: Published::default(),
             state: watch::Sender::new(SessionState::Loading),
@@ -110,39 +132,44 @@ impl Slot {
         *newest = (record.epoch, record.generation);
         self.published
             .store(Snapshot::of(record, &*self.context.ports.clock));
-        self.state.send_replace(match &record.standing {
-            Standing::SignedIn(_) => SessionState::SignedIn,
-            Standing::Ended {
-                reason: EndReason::SignedOut,
-                ..
-            } => SessionState::SignedOut,
-            Standing::Ended { reason, .. } => SessionState::Ended(*reason),
+        self.set_state(state_of(&record.standing));
+    }
+
+    fn set_state(&self, state: SessionState) {
+        self.state.send_replace(state);
+        self.overview.set(&self.key, state);
+    }
+
+    /// As [`set_state`](Slot::set_state), where nothing better is known.
+    fn set_state_if_unknown(&self, unknown: &[SessionState], state: SessionState) {
+        let set = self.state.send_if_modified(|current| {
+            let set = unknown.contains(current);
+            if set {
+                *current = state;
+            }
+            set
         });
+        if set {
+            self.overview.set(&self.key, state);
+        }
     }
 
     /// Says that storage could not be asked, unless something better is known already.
     fn publish_unreadable(&self, error: &Error) {
         if error.kind() == ErrorKind::StorageLocked {
-            self.state.send_if_modified(|state| {
-                let unknown = *state == SessionState::Loading;
-                if unknown {
-                    *state = SessionState::StorageLocked;
-                }
-                unknown
-            });
+            self.set_state_if_unknown(&[SessionState::Loading], SessionState::StorageLocked);
         }
     }
 
     pub(crate) fn emit(&self, event: SessionEvent) {
-        self.context.ports.events.event(event);
+        self.context.ports.events.event(Some(&self.id), event);
     }
 
     /// Says that storage has lost the record, which a second read has confirmed.
     fn publish_lost(&self) {
         let _newest = lock(&self.newest);
         self.published.store(None);
-        self.state
-            .send_replace(SessionState::Ended(EndReason::StorageLost));
+        self.set_state(SessionState::Ended(EndReason::StorageLost));
     }
 
     /// Epoch and generation for a new session where storage tells of none before: later than any that was seen here,
@@ -186,13 +213,8 @@ impl Slot {
         let record = match self.read_confirmed().await {
             Ok(Some((record, _))) => record,
             Ok(None) => {
-                self.state.send_if_modified(|state| {
-                    let unknown = matches!(state, SessionState::Loading | SessionState::StorageLocked);
-                    if unknown {
-                        *state = SessionState::SignedOut;
-                    }
-                    unknown
-                });
+                let unknown = [SessionState::Loading, SessionState::StorageLocked];
+                self.set_state_if_unknown(&unknown, SessionState::SignedOut);
                 return Ok(None);
             }
             Err(error) => {
@@ -215,6 +237,7 @@ impl Slot {
 pub struct Session {
     slot: Arc<Slot>,
     epoch: u64,
+    since_unix_millis: i64,
     claims: Option<Arc<Claims>>,
     scope: Arc<[String]>,
 }
@@ -225,6 +248,7 @@ impl Session {
         Some(Self {
             slot: Arc::clone(slot),
             epoch: record.epoch,
+            since_unix_millis: signed_in.since_unix_millis,
             claims: signed_in.claims.clone().map(Arc::new),
             scope: signed_in.scope.tokens().into(),
         })
@@ -288,6 +312,11 @@ impl Session {
             .await
     }
 
+    /// Tells whoever listens what happened to this session.
+    pub(crate) fn emit(&self, event: SessionEvent) {
+        self.slot.emit(event);
+    }
+
     /// The snapshot of this session, whether its token can still be used or not.
     pub(crate) fn published(&self) -> Option<Arc<Snapshot>> {
         self.slot
@@ -313,6 +342,26 @@ impl Session {
             },
             None => self.slot.refreshed(self.epoch, 0).await,
         }
+    }
+
+    /// Names this session, to find it again among several and to match [`SessionEvent`]s with it. The same after every
+    /// start of the app.
+    #[must_use]
+    pub fn id(&self) -> &SessionId {
+        &self.slot.id
+    }
+
+    /// When the user signed in, by the clock of the device.
+    #[must_use]
+    pub fn signed_in_at(&self) -> std::time::SystemTime {
+        let millis = std::time::Duration::from_millis(self.since_unix_millis.unsigned_abs());
+        // A clock before 1970 is wrong, and 1970 as good as any.
+        let since = if self.since_unix_millis < 0 {
+            None
+        } else {
+            std::time::UNIX_EPOCH.checked_add(millis)
+        };
+        since.unwrap_or(std::time::UNIX_EPOCH)
     }
 
     /// The issuer that signed the user in, exactly as configured.

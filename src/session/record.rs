@@ -24,7 +24,16 @@ pub(crate) struct SessionRecord {
     pub(crate) epoch: u64,
     /// Rises with each pair of tokens.
     pub(crate) generation: u64,
+    /// Whose it is; `None` where everything was to be forgotten.
+    pub(crate) owner: Option<Owner>,
     pub(crate) standing: Standing,
+}
+
+/// Which client at which server a record belongs to: its name tells only a digest of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) issuer: String,
+    pub(crate) client_id: String,
 }
 
 /// What the record says of the session.
@@ -41,6 +50,8 @@ pub(crate) enum Standing {
 /// A session that lives.
 #[derive(Clone, Debug)]
 pub(crate) struct SignedIn {
+    /// When the user signed in, by the wall clock.
+    pub(crate) since_unix_millis: i64,
     pub(crate) claims: Option<Claims>,
     pub(crate) scope: Scope,
     pub(crate) refresh_token: Option<RefreshToken>,
@@ -124,6 +135,7 @@ impl SessionRecord {
         Self {
             epoch: self.epoch,
             generation: self.generation + 1,
+            owner: self.owner.clone(),
             standing: Standing::Ended { reason, login_hint },
         }
     }
@@ -133,6 +145,10 @@ impl SessionRecord {
         members.insert("v".into(), VERSION.into());
         members.insert("epoch".into(), self.epoch.into());
         members.insert("generation".into(), self.generation.into());
+        if let Some(owner) = &self.owner {
+            members.insert("issuer".into(), owner.issuer.as_str().into());
+            members.insert("client_id".into(), owner.client_id.as_str().into());
+        }
         match &self.standing {
             Standing::Ended { reason, login_hint } => {
                 members.insert("ended".into(), reason.name().into());
@@ -169,6 +185,10 @@ impl SessionRecord {
         }
         let epoch = number(&object, "epoch").ok_or_else(|| unreadable("it has no epoch"))?;
         let generation = number(&object, "generation").ok_or_else(|| unreadable("it has no generation"))?;
+        let owner = match (object.take_string("issuer"), object.take_string("client_id")) {
+            (Some(issuer), Some(client_id)) => Some(Owner { issuer, client_id }),
+            _ => None,
+        };
         let standing = match object.str("ended").map(str::to_owned) {
             Some(reason) => Standing::Ended {
                 reason: end_reason(&reason).ok_or_else(|| unreadable("it ended for an unknown reason"))?,
@@ -179,13 +199,15 @@ impl SessionRecord {
         Ok(Self {
             epoch,
             generation,
+            owner,
             standing,
         })
     }
 }
 
-fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Value>) {
+pub(crate) fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Value>) {
     members.insert("scope".into(), session.scope.tokens().into());
+    members.insert("since_unix_millis".into(), session.since_unix_millis.into());
     if session.provisional {
         members.insert("provisional".into(), true.into());
     }
@@ -224,7 +246,7 @@ fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Value>) {
     }
 }
 
-fn decode_signed_in(object: &mut Object) -> SignedIn {
+pub(crate) fn decode_signed_in(object: &mut Object) -> SignedIn {
     let expiry = object.get("expiry").and_then(|expiry| {
         Some(Expiry {
             lifetime_millis: expiry.get("lifetime_millis")?.as_u64()?,
@@ -246,6 +268,10 @@ fn decode_signed_in(object: &mut Object) -> SignedIn {
         _ => None,
     };
     SignedIn {
+        since_unix_millis: object
+            .get("since_unix_millis")
+            .and_then(Value::as_i64)
+            .unwrap_or_default(),
         claims,
         scope: Scope::from_response(&object.strings("scope").unwrap_or_default().join(" ")),
         refresh_token: object.take_string("refresh_token").map(RefreshToken::new),
@@ -308,7 +334,12 @@ mod tests {
         SessionRecord {
             epoch: 3,
             generation: 7,
+            owner: Some(Owner {
+                issuer: "https://as.example".into(),
+                client_id: "my-app".into(),
+            }),
             standing: Standing::SignedIn(Box::new(SignedIn {
+                since_unix_millis: 9,
                 claims: Claims::from_stored(claims),
                 scope: Scope::from_tokens(["openid", "profile"]).unwrap(),
                 refresh_token: Some(RefreshToken::new("R".into())),
@@ -338,6 +369,7 @@ mod tests {
         let ended = SessionRecord {
             epoch: 4,
             generation: 7,
+            owner: None,
             standing: Standing::Ended {
                 reason: EndReason::RotationLost,
                 login_hint: Some("a@b".into()),
@@ -355,10 +387,10 @@ mod tests {
         assert_eq!(
             std::str::from_utf8(&record().encode()).unwrap(),
             concat!(
-                r#"{"access_token":"A","claims":{"email":"alice@example.com","sub":"alice"},"epoch":3,"#,
+                r#"{"access_token":"A","claims":{"email":"alice@example.com","sub":"alice"},"client_id":"my-app","epoch":3,"#,
                 r#""expiry":{"boot_id":"b","boot_millis":5,"lifetime_millis":60000,"unix_millis":-1},"generation":7,"#,
-                r#""id_token":"I","journal":{"attempt_id":"x","uncertain":true},"provisional":true,"#,
-                r#""refresh_token":"R","scope":["openid","profile"],"v":1}"#
+                r#""id_token":"I","issuer":"https://as.example","journal":{"attempt_id":"x","uncertain":true},"provisional":true,"#,
+                r#""refresh_token":"R","scope":["openid","profile"],"since_unix_millis":9,"v":1}"#
             )
         );
     }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tracing::{Instrument as _, debug, debug_span, warn};
 
-use super::context::Context;
+use super::at_server::Unverified;
+use super::context::{COMMIT_ATTEMPTS, Context};
 use super::flight::Outcome;
 use super::record::SentAt;
 use super::record::{Journal, SessionRecord, SignedIn, Standing, StoredAccessToken};
@@ -27,8 +28,6 @@ pub(super) const REFRESH_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait for another process to finish its refresh, and how often to look.
 const LOCK_PATIENCE_MILLIS: u64 = 15_000;
 const LOCK_POLL_MILLIS: u64 = 50;
-/// A conditional write that keeps meeting newer records gives up after this many.
-pub(super) const COMMIT_ATTEMPTS: usize = 8;
 
 /// One refresh from the lock to the snapshot.
 pub(super) struct Refresh {
@@ -89,7 +88,7 @@ impl Refresh {
         self.write_journal(&mut current, Some(journal)).await?;
 
         let sent_at = SentAt::now(&*self.context().ports.clock);
-        let body = token::refresh_request(&self.context().client_id, &refresh_token);
+        let body = token::refresh_request(&self.context().client_id, &refresh_token, None, &[]);
         let response = self
             .context()
             .post_grant(Stage::Refresh, server.token_endpoint(), body, REFRESH_TIMEOUT)
@@ -325,7 +324,8 @@ impl Refresh {
             now: self.context().now_seconds(),
             occasion: Occasion::Refresh { original },
         };
-        match self.context().verify_id_token(server, id_token, &expected).await {
+        let verdict = self.context().verify_id_token(server, id_token, &expected).await;
+        match verdict.map_err(Unverified::into_error) {
             Ok(_) => Ok(()),
             Err(error) if error.code() == "id_token_subject_changed" => {
                 if !self.end(seen, EndReason::SubjectChanged).await? {

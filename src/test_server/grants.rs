@@ -33,6 +33,7 @@ pub(super) struct Lifetimes {
     pub(super) access_token: Duration,
     pub(super) refresh_token: Duration,
     pub(super) code: Duration,
+    pub(super) pushed_request: Duration,
 }
 
 /// A moment or a span, in milliseconds on the server's clock.
@@ -42,9 +43,10 @@ pub(super) fn millis(span: Duration) -> Millis {
     Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX / 4)
 }
 
-/// An authorization request that was found good, from `/authorize` until the user has answered.
+/// An authorization request that was found good, from when it came until the user has answered.
 #[derive(Clone)]
 pub(super) struct AuthorizationRequest {
+    pub(super) client_id: String,
     pub(super) redirect_uri: String,
     pub(super) state: Option<String>,
     pub(super) scope: Scope,
@@ -54,6 +56,26 @@ pub(super) struct AuthorizationRequest {
     /// The subject an `id_token_hint` names: nobody else may sign in (OpenID Connect Core §3.1.2.2).
     pub(super) expected_subject: Option<String>,
     pub(super) login_hint: Option<String>,
+    pub(super) interaction: Interaction,
+}
+
+/// How the user is to be asked.
+#[derive(Clone)]
+pub(super) struct Interaction {
+    /// `prompt=none`: not at all.
+    pub(super) silent: bool,
+    /// A prompt value that needs the page although there is a session.
+    pub(super) forced: bool,
+    /// Seconds the sign-in may have been ago.
+    pub(super) max_age: Option<i64>,
+}
+
+/// What an access token allows, and whose it is.
+pub(super) struct Access {
+    pub(super) scope: Scope,
+    pub(super) audience: Vec<String>,
+    pub(super) client_id: String,
+    pub(super) session: BrowserSession,
 }
 
 /// A request to sign out that waits for the user to confirm it.
@@ -131,6 +153,7 @@ struct Code {
 struct AccessToken {
     grant: GrantId,
     scope: Scope,
+    audience: Vec<String>,
 }
 
 struct RefreshToken {
@@ -142,6 +165,7 @@ struct RefreshToken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
     Unknown,
+    OtherClient,
     Expired,
     Reused,
     Revoked,
@@ -151,6 +175,7 @@ impl Refused {
     pub(super) fn describe(self) -> &'static str {
         match self {
             Refused::Unknown => "never issued here",
+            Refused::OtherClient => "issued to another client",
             Refused::Expired => "expired",
             Refused::Reused => "used before, so every token of this grant is revoked",
             Refused::Revoked => "revoked",
@@ -162,6 +187,7 @@ impl Refused {
 pub(super) struct Grants {
     lifetimes: Lifetimes,
     rotation: Rotation,
+    pushed: Secrets<AuthorizationRequest>,
     pages: Secrets<AuthorizationRequest>,
     sign_outs: Secrets<SignOutRequest>,
     sessions: Secrets<BrowserSession>,
@@ -177,6 +203,7 @@ impl Grants {
         Grants {
             lifetimes,
             rotation,
+            pushed: Secrets::new(),
             pages: Secrets::new(),
             sign_outs: Secrets::new(),
             sessions: Secrets::new(),
@@ -198,6 +225,7 @@ impl Grants {
 
     /// Ends every session, code, grant and token, as an administrator can.
     pub(super) fn revoke_everything(&mut self) {
+        self.pushed = Secrets::new();
         self.pages = Secrets::new();
         self.sign_outs = Secrets::new();
         self.sessions = Secrets::new();
@@ -206,6 +234,42 @@ impl Grants {
 
     pub(super) fn revoke_access_tokens(&mut self) {
         self.access_tokens = Secrets::new();
+    }
+
+    pub(super) fn lifetimes(&self) -> &Lifetimes {
+        &self.lifetimes
+    }
+
+    // Pushed requests.
+
+    /// Keeps a request until its browser comes; the answer is the secret part of its `request_uri`.
+    pub(super) fn push_request(
+        &mut self,
+        request: AuthorizationRequest,
+        now: Millis,
+    ) -> Result<String, KeyFailure> {
+        let reference = random_text("gpt_pr_")?;
+        // As many seconds as the answer says, not a fraction more.
+        let lifetime = Duration::from_secs(self.lifetimes.pushed_request.as_secs());
+        self.pushed.keep(&reference, request, now, millis(lifetime));
+        Ok(reference)
+    }
+
+    /// Hands out a pushed request to its client, once (RFC 9126 §4).
+    pub(super) fn take_pushed(
+        &mut self,
+        reference: &str,
+        client_id: &str,
+        now: Millis,
+    ) -> Option<AuthorizationRequest> {
+        let key = hash(reference);
+        let asked = self.pushed.0.get(&key)?;
+        // Someone else's knowledge of the reference must not take it away from its client.
+        if asked.value.client_id != client_id {
+            return None;
+        }
+        let asked = self.pushed.0.remove(&key)?;
+        (now < asked.expires_at).then_some(asked.value)
     }
 
     // The sign-in page.
@@ -297,9 +361,15 @@ impl Grants {
 
     /// Finds the grant of a code. A code seen before ends it (RFC 6749 §4.1.2), whatever else is wrong
     /// with this request and even when the code has expired since.
-    pub(super) fn present_code(&mut self, code: &str, now: Millis) -> Result<(GrantId, Grant), Refused> {
+    pub(super) fn present_code(
+        &mut self,
+        code: &str,
+        client_id: &str,
+        now: Millis,
+    ) -> Result<(GrantId, Grant), Refused> {
         let entry = self.codes.0.get(&hash(code)).ok_or(Refused::Unknown)?;
         let (id, used, expired) = (entry.value.grant, entry.value.used, now >= entry.expires_at);
+        self.check_client(id, client_id)?;
         if used {
             self.revoke(id);
             return Err(Refused::Reused);
@@ -324,12 +394,17 @@ impl Grants {
         &mut self,
         grant: GrantId,
         scope: Scope,
+        audience: Vec<String>,
         now: Millis,
     ) -> Result<String, KeyFailure> {
         let token = random_text("gpt_at_")?;
         let lifetime = millis(self.lifetimes.access_token);
-        self.access_tokens
-            .keep(&token, AccessToken { grant, scope }, now, lifetime);
+        let value = AccessToken {
+            grant,
+            scope,
+            audience,
+        };
+        self.access_tokens.keep(&token, value, now, lifetime);
         Ok(token)
     }
 
@@ -351,20 +426,27 @@ impl Grants {
     }
 
     /// What a good access token allows, and to whom it belongs.
-    pub(super) fn access(&self, token: &str, now: Millis) -> Option<(Scope, BrowserSession)> {
+    pub(super) fn access(&self, token: &str, now: Millis) -> Option<Access> {
         let token = self.access_tokens.get(token, now)?;
         let grant = self.grants.get(&token.grant).filter(|grant| !grant.revoked)?;
-        Some((token.scope.clone(), grant.session.clone()))
+        Some(Access {
+            scope: token.scope.clone(),
+            audience: token.audience.clone(),
+            client_id: grant.request.client_id.clone(),
+            session: grant.session.clone(),
+        })
     }
 
     /// Finds the grant of a refresh token; one used before ends it, unless within the grace window.
     pub(super) fn present_refresh_token(
         &mut self,
         token: &str,
+        client_id: &str,
         now: Millis,
     ) -> Result<(GrantId, Grant), Refused> {
         let entry = self.refresh_tokens.0.get(&hash(token)).ok_or(Refused::Unknown)?;
         let (id, generation, expired) = (entry.value.grant, entry.value.generation, now >= entry.expires_at);
+        self.check_client(id, client_id)?;
         let grant = self.live(id)?;
         if generation != grant.generation && !self.in_grace(generation, &grant, now) {
             self.revoke(id);
@@ -398,12 +480,28 @@ impl Grants {
         }
     }
 
-    /// Revokes a token (RFC 7009 §2.1): a refresh token takes its grant along, an access token goes alone.
-    pub(super) fn revoke_token(&mut self, token: &str) {
-        if let Some(entry) = self.refresh_tokens.0.get(&hash(token)) {
-            self.revoke(entry.value.grant);
+    /// Revokes a token (RFC 7009 §2.1): a refresh token takes its grant along, an access token goes alone. One that is
+    /// unknown is as good as revoked (§2.2); that of another client is not touched.
+    pub(super) fn revoke_token(&mut self, token: &str, client_id: &str) -> Result<(), Refused> {
+        let key = hash(token);
+        if let Some(entry) = self.refresh_tokens.0.get(&key) {
+            let id = entry.value.grant;
+            self.check_client(id, client_id)?;
+            self.revoke(id);
         }
-        self.access_tokens.0.remove(&hash(token));
+        if let Some(entry) = self.access_tokens.0.get(&key) {
+            self.check_client(entry.value.grant, client_id)?;
+            self.access_tokens.0.remove(&key);
+        }
+        Ok(())
+    }
+
+    /// Codes and tokens are bound to the client they were issued to (RFC 6749 §5.2, RFC 7009 §2.1).
+    fn check_client(&self, id: GrantId, client_id: &str) -> Result<(), Refused> {
+        match self.grants.get(&id) {
+            Some(grant) if grant.request.client_id != client_id => Err(Refused::OtherClient),
+            _ => Ok(()),
+        }
     }
 
     fn live(&self, id: GrantId) -> Result<Grant, Refused> {

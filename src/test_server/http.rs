@@ -1,8 +1,9 @@
 //! HTTP: connections in, one request at a time through record, fault seam and route, answers out.
 
 use super::clock::http_date;
+use super::par::{self, Par};
 use super::params::Params;
-use super::{State, authorize, metadata, resource, revocation, sign_out, token};
+use super::{State, apis, authorize, metadata, resource, revocation, sign_out, token};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -210,6 +211,10 @@ async fn exchange(state: &State, request: &Request) -> Response {
     response
 }
 
+pub(super) fn nothing_here() -> Response {
+    Response::text(StatusCode::NOT_FOUND, "There is nothing here.")
+}
+
 fn route(state: &State, request: &Request) -> Response {
     // A web page that got its own host name to resolve to this machine must find nothing here.
     if request.header(header::HOST) != Some(state.host()) {
@@ -226,11 +231,13 @@ fn route(state: &State, request: &Request) -> Response {
         authorize::SIGN_IN_PATH => (&[Method::POST], authorize::sign_in),
         token::PATH => (&[Method::POST], token::token),
         resource::USERINFO_PATH => (&[Method::GET, Method::POST], resource::userinfo),
-        resource::API_PATH => (&[Method::GET], resource::me),
+        par::PATH if state.par != Par::Off => (&[Method::POST], par::push),
         revocation::PATH => (&[Method::POST], revocation::revoke),
         sign_out::PATH => (&[Method::GET, Method::POST], sign_out::end_session),
         sign_out::CONFIRM_PATH => (&[Method::POST], sign_out::confirm),
-        _ => return Response::text(StatusCode::NOT_FOUND, "There is nothing here."),
+        path if path == apis::path(apis::ME) => (&[Method::GET], resource::api),
+        path if path.starts_with(apis::PREFIX) => (resource::API_METHODS, resource::api),
+        _ => return nothing_here(),
     };
     if !methods.contains(&request.method) {
         let allow: Vec<&str> = methods.iter().map(Method::as_str).collect();

@@ -1,55 +1,86 @@
 //! What access tokens are for: UserInfo (OpenID Connect Core §5.3) and a protected API (RFC 6750).
 
 use super::State;
-use super::grants::BrowserSession;
-use super::http::{Request, Response};
+use super::grants::{Access, BrowserSession};
+use super::http::{Request, Response, nothing_here};
 use super::params::Scope;
-use hyper::StatusCode;
-use hyper::header;
+use hyper::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
 pub(super) const USERINFO_PATH: &str = "/userinfo";
-pub(super) const API_PATH: &str = "/api/me";
+/// Of every API but the first.
+pub(super) const API_METHODS: &[Method] = &[
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+];
 
 /// Why a request gets nothing, as the challenge of RFC 6750 §3 says it.
 enum Challenge {
     /// No credentials: no error either, so that the client does not think its token bad (§3.1).
     NoCredentials,
     InvalidRequest(&'static str),
-    InvalidToken,
-    InsufficientScope(&'static str),
+    InvalidToken(&'static str),
+    InsufficientScope(String),
 }
 
+/// Any token of an OpenID Connect sign-in opens UserInfo, whatever resource it is for: the issuer asks itself.
 pub(super) fn userinfo(state: &State, request: &Request) -> Response {
-    answer(state, request, "openid")
-}
-
-pub(super) fn me(state: &State, request: &Request) -> Response {
-    answer(state, request, "profile")
-}
-
-fn answer(state: &State, request: &Request, needed: &'static str) -> Response {
-    match authorized(state, request, needed) {
-        Ok((scope, session)) => Response::json(StatusCode::OK, &claims(&scope, &session)).no_store(),
+    let access = access(state, request).and_then(|access| {
+        if access.scope.contains("openid") {
+            Ok(access)
+        } else {
+            Err(Challenge::InsufficientScope("openid".to_owned()))
+        }
+    });
+    match access {
+        Ok(access) => Response::json(StatusCode::OK, &claims(&access.scope, &access.session)).no_store(),
         Err(challenge) => refuse(&challenge),
     }
 }
 
-fn authorized(
-    state: &State,
-    request: &Request,
-    needed: &'static str,
-) -> Result<(Scope, BrowserSession), Challenge> {
+/// A protected API: the token must be for its audience (RFC 8707 §3) and have its scope.
+pub(super) fn api(state: &State, request: &Request) -> Response {
+    let Some(api) = state.apis().at(&request.path).cloned() else {
+        return nothing_here();
+    };
+    let allowed = access(state, request).and_then(|access| {
+        if !access.audience.contains(&api.audience) {
+            return Err(Challenge::InvalidToken(
+                "The access token is for another resource.",
+            ));
+        }
+        match api.scope {
+            Some(needed) if !needed.is_within(&access.scope) => {
+                Err(Challenge::InsufficientScope(needed.to_string()))
+            }
+            _ => Ok(access),
+        }
+    });
+    match allowed {
+        Ok(access) => {
+            let mut answer = claims(&access.scope, &access.session);
+            if let Some(members) = answer.as_object_mut() {
+                members.insert("aud".to_owned(), access.audience.into());
+                members.insert("scope".to_owned(), access.scope.to_string().into());
+                members.insert("client_id".to_owned(), access.client_id.into());
+            }
+            Response::json(StatusCode::OK, &answer).no_store()
+        }
+        Err(challenge) => refuse(&challenge),
+    }
+}
+
+fn access(state: &State, request: &Request) -> Result<Access, Challenge> {
     let token = bearer(request)?;
-    let (scope, session) = state
+    state
         .grants()
         .access(token, state.now())
-        .ok_or(Challenge::InvalidToken)?;
-    if scope.contains(needed) {
-        Ok((scope, session))
-    } else {
-        Err(Challenge::InsufficientScope(needed))
-    }
+        .ok_or(Challenge::InvalidToken(
+            "The access token is unknown, expired or revoked.",
+        ))
 }
 
 /// The token of the `Authorization` header: the only place that counts here (OAuth 2.1 §5.1).
@@ -113,12 +144,9 @@ fn refuse(challenge: &Challenge) -> Response {
             StatusCode::BAD_REQUEST,
             format!("{realm}, error=\"invalid_request\", error_description=\"{why}\""),
         ),
-        Challenge::InvalidToken => (
+        Challenge::InvalidToken(why) => (
             StatusCode::UNAUTHORIZED,
-            format!(
-                "{realm}, error=\"invalid_token\", \
-                 error_description=\"The access token is unknown, expired or revoked.\""
-            ),
+            format!("{realm}, error=\"invalid_token\", error_description=\"{why}\""),
         ),
         Challenge::InsufficientScope(scope) => (
             StatusCode::FORBIDDEN,

@@ -1,8 +1,11 @@
 //! The server's strictness, held through HTTP: this file is the app under test, its modules the rules.
 
+mod audiences;
 mod authorization;
 mod browser;
+mod clients;
 mod codes;
+mod par;
 mod refresh;
 mod resources;
 mod server;
@@ -120,6 +123,13 @@ impl App {
         format!("{}/authorize?{query}", self.server.issuer())
     }
 
+    /// Pushes the parameters of [`url`](App::url).
+    async fn push(&self, changes: &[(&str, Option<&str>)]) -> Answer {
+        let url = self.url(changes);
+        let (_, query) = url.split_once('?').unwrap();
+        self.send("POST", "/par", &[FORM], query).await
+    }
+
     fn offline_url(&self) -> String {
         self.url(&[
             ("scope", Some("openid profile email offline_access")),
@@ -181,13 +191,17 @@ impl App {
     }
 
     async fn me(&self, access_token: &str) -> Answer {
-        self.send(
-            "GET",
-            "/api/me",
-            &[("authorization", &format!("Bearer {access_token}"))],
-            "",
-        )
-        .await
+        self.call("me", access_token).await
+    }
+
+    async fn call(&self, api: &str, access_token: &str) -> Answer {
+        self.bearer(&format!("/api/{api}"), access_token).await
+    }
+
+    async fn bearer(&self, path: &str, access_token: &str) -> Answer {
+        let authorization = format!("Bearer {access_token}");
+        self.send("GET", path, &[("authorization", &authorization)], "")
+            .await
     }
 
     async fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {

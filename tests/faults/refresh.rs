@@ -419,8 +419,8 @@ async fn an_answer_that_turned_the_request_down_is_told_even_if_the_journal_cann
     let world = World::signed_in();
     let session = world.session().await;
     let mut writes = 0;
-    world.disk.plan(move |_, ask, _| {
-        writes += usize::from(matches!(ask, Ask::Commit(_)));
+    world.disk.plan(move |kind, ask, _| {
+        writes += usize::from(kind == "session" && matches!(ask, Ask::Commit(_)));
         if writes == 2 {
             crate::world::refused()
         } else {

@@ -16,6 +16,7 @@ const CLIENT: &str = "s6BhdRkqt3";
 const NONCE: &str = "n-0S6_WzA2Mj";
 const SUBJECT: &str = "248289761001";
 const ACCESS_TOKEN: &str = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
+const CODE: &str = "Qcb0Orv1zh30vL1MPRsbm-diHiMwcLyZvn1arpZv-Jxf_11jnpEX3Tgfvk";
 const ISSUED: i64 = 1_311_280_970;
 const EXPIRES: i64 = 1_311_281_970;
 /// A moment at which the sample tokens are good.
@@ -42,7 +43,9 @@ struct Check {
     access_token: &'static str,
     now: i64,
     nonce: &'static str,
+    code: &'static str,
     max_age: Option<u32>,
+    acr_values: Vec<String>,
     original: Option<Claims>,
 }
 
@@ -56,7 +59,9 @@ impl Default for Check {
             access_token: ACCESS_TOKEN,
             now: NOW,
             nonce: NONCE,
+            code: CODE,
             max_age: None,
+            acr_values: Vec::new(),
             original: None,
         }
     }
@@ -77,11 +82,14 @@ impl Check {
             AccessToken::new(self.access_token.to_owned()),
             Secret::new(self.nonce.to_owned()),
         );
+        let code = AuthorizationCode::new(self.code.to_owned());
         let occasion = match &self.original {
             Some(original) => Occasion::Refresh { original },
             None => Occasion::SignIn {
                 nonce: &nonce,
+                code: &code,
                 max_age: self.max_age,
+                acr_values: &self.acr_values,
             },
         };
         let expected = Expected {

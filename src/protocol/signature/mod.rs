@@ -35,6 +35,12 @@ pub(crate) fn verify(
     return Err(BadSignature);
 }
 
+/// The uncompressed point of SEC 1 §2.3.3. Both back ends check that it is on the curve.
+#[cfg(any(feature = "crypto-aws-lc", feature = "crypto-rust"))]
+fn point(x: &[u8], y: &[u8]) -> Vec<u8> {
+    [&[0x04], x, y].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;
@@ -61,6 +67,18 @@ mod tests {
     const RSA_KEY: &str = r#"{"kty":"RSA","e":"AQAB","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ"}"#;
     const ES256: &str = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
     const EC_KEY: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
+
+    // TV-16: RFC 7515 appendix A.4.
+    #[cfg(feature = "alg-es512")]
+    const ES512: &str = "eyJhbGciOiJFUzUxMiJ9.UGF5bG9hZA.AdwMgeerwtHoh-l192l60hp9wAHZFVJbLfD_UxMi70cwnZOYaRI1bKPWROc-mZZqwqT2SI-KGDKB34XO0aw_7XdtAG8GaSwFKdCAPZgoXD2YBJZCPEX3xKpRwcdOO8KpEHwJjyqOgzDO7iKvU8vcnwNrmxYbSW9ERBXukOXolLzeO_Jn";
+    #[cfg(feature = "alg-es512")]
+    const P521_KEY: &str = r#"{"kty":"EC","crv":"P-521","x":"AekpBQ8ST8a8VcfVOTNl353vSrDCLLJXmPk06wTjxrrjcBpXp5EOnYG_NjFZ6OvLFV1jSfS9tsz4qUxcWceqwQGk","y":"ADSmRA43Z1DSNx_RvcLI87cdL07l6jQyyBXMoxVg_l2Th-x3S1WDhjDly79ajL4Kkd0AZMaZmh9ubmf63e3kyMj2"}"#;
+    // TV-35: RFC 8037 appendix A.
+    #[cfg(feature = "alg-eddsa")]
+    const EDDSA: &str = "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc.hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
+    #[cfg(feature = "alg-eddsa")]
+    const ED25519_KEY: &str =
+        r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
     fn key(jwk: &str, algorithm: Algorithm) -> PublicKey {
         let set = JwkSet::parse(format!("{{\"keys\":[{jwk}]}}").as_bytes()).unwrap();
@@ -163,6 +181,105 @@ mod tests {
             assert!(verify(Algorithm::Rs256, &ec, b"x", &[1; 64]).is_err(), "{name}");
             let rsa = key(RSA_KEY, Algorithm::Rs256);
             assert!(verify(Algorithm::Es256, &rsa, b"x", &[1; 64]).is_err(), "{name}");
+        }
+    }
+
+    /// Holds every back end to one published signature, whose payload is no object: the good one, then each way of
+    /// spoiling it.
+    #[cfg(any(feature = "alg-es384", feature = "alg-es512", feature = "alg-eddsa"))]
+    fn vector(algorithm: Algorithm, jwk: &str, token: &str) {
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let key = key(jwk, algorithm);
+        for (name, verify) in BACK_ENDS {
+            let check =
+                |message: &str, signature: &[u8]| verify(algorithm, &key, message.as_bytes(), signature);
+            assert_eq!(check(message, &signature), Ok(()), "{name}");
+            assert!(
+                check(&message[1..], &signature).is_err(),
+                "{name}: another message"
+            );
+            for bit in (0..signature.len() * 8).step_by(61) {
+                let mut flipped = signature.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(check(message, &flipped).is_err(), "{name}: bit {bit}");
+            }
+            let half = signature.len() / 2;
+            for bad in [
+                vec![],
+                vec![0; signature.len()],
+                vec![0xff; signature.len()],
+                signature[1..].to_vec(),
+                [&signature[..], &[0]].concat(),
+                [&[0], &signature[..]].concat(),
+                [&vec![0; half], &signature[half..]].concat(),
+                [&signature[..half], &vec![0; half]].concat(),
+                // As DER, the form that X.509 uses (RFC 7518 §3.4 does not).
+                [
+                    &[0x30, 0x81, 0x88, 2, 0x42],
+                    &signature[..half],
+                    &[2, 0x42],
+                    &signature[half..],
+                ]
+                .concat(),
+            ] {
+                assert!(check(message, &bad).is_err(), "{name}: {} bytes", bad.len());
+            }
+        }
+    }
+
+    #[cfg(feature = "alg-es512")]
+    #[test]
+    fn tv_16_jw_14_es512() {
+        vector(Algorithm::Es512, P521_KEY, ES512);
+    }
+
+    #[cfg(feature = "alg-eddsa")]
+    #[test]
+    fn tv_35_eddsa() {
+        vector(Algorithm::EdDsa, ED25519_KEY, EDDSA);
+    }
+
+    /// Nobody publishes a JWS with ES384, so one is signed here.
+    #[cfg(all(feature = "alg-es384", feature = "crypto-aws-lc"))]
+    #[test]
+    fn jw_14_es384() {
+        use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+        let pair = EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap();
+        let (x, y) = pair.public_key().as_ref()[1..].split_at(48);
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let jwk = format!(
+            r#"{{"kty":"EC","crv":"P-384","alg":"ES384","x":"{}","y":"{}"}}"#,
+            text(x),
+            text(y)
+        );
+        let message = format!("{}.{PAYLOAD}", text(br#"{"alg":"ES384"}"#));
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        let signature = pair.sign(&random, message.as_bytes()).unwrap();
+        vector(
+            Algorithm::Es384,
+            &jwk,
+            &format!("{message}.{}", text(signature.as_ref())),
+        );
+    }
+
+    #[cfg(all(feature = "alg-es384", feature = "alg-es512"))]
+    #[test]
+    fn jw_04_bi_74_points_off_the_larger_curves_verify_nothing() {
+        let p384 = PublicKey::P384 {
+            x: [1; 48],
+            y: [1; 48],
+        };
+        let p521 = PublicKey::P521 {
+            x: [1; 66],
+            y: [1; 66],
+        };
+        for (name, verify) in BACK_ENDS {
+            assert!(verify(Algorithm::Es384, &p384, b"x", &[1; 96]).is_err(), "{name}");
+            assert!(
+                verify(Algorithm::Es512, &p521, b"x", &[1; 132]).is_err(),
+                "{name}"
+            );
         }
     }
 }

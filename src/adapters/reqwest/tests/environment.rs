@@ -3,7 +3,6 @@
 
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::*;
@@ -97,29 +96,10 @@ fn run_child(url: &str, environment: &[(&str, &str)]) -> String {
 }
 
 /// A file that goes with the test.
-struct Root(PathBuf);
-
-impl Root {
-    fn of(authority: &Authority) -> Self {
-        Self::holding(authority.root_pem())
-    }
-
-    fn holding(text: &str) -> Self {
-        let unique = format!("gatepass-{}-{:p}.pem", std::process::id(), text);
-        let path = std::env::temp_dir().join(unique);
-        std::fs::write(&path, text).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.0));
-    }
+fn file(text: &str) -> tempfile::TempPath {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.into_temp_path()
 }
 
 fn tls_server(authority: &Authority) -> Server {
@@ -203,8 +183,8 @@ fn tl_07_a_root_that_the_platform_trusts_is_trusted() {
     let authority = Authority::new();
     let server = tls_server(&authority);
     let url = format!("https://{}/token", server.address());
-    let root = Root::of(&authority);
-    let said = run_child(&url, &[("SSL_CERT_FILE", root.path())]);
+    let root = file(authority.root_pem());
+    let said = run_child(&url, &[("SSL_CERT_FILE", root.to_str().unwrap())]);
     assert!(said.contains("outcome: 200 OK"), "{said}");
     server.saw(1, "trusted").unwrap();
 
@@ -220,10 +200,13 @@ fn tl_07_a_root_that_the_platform_trusts_is_trusted() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_machine_without_roots_is_a_matter_of_its_configuration() {
-    let empty = Root::holding("no certificate");
+    let empty = file("no certificate");
     let said = run_child(
         "https://127.0.0.1:1/",
-        &[("SSL_CERT_FILE", empty.path()), ("SSL_CERT_DIR", "/nowhere")],
+        &[
+            ("SSL_CERT_FILE", empty.to_str().unwrap()),
+            ("SSL_CERT_DIR", "/nowhere"),
+        ],
     );
     assert!(said.contains("outcome: none, http_unavailable"), "{said}");
     assert!(said.contains("No CA certificates"), "{said}");
@@ -235,10 +218,13 @@ fn https_goes_through_the_proxy_and_shows_it_nothing() {
     let authority = Authority::new();
     let server = tls_server(&authority);
     let proxy = Proxy::to(server.address());
-    let root = Root::of(&authority);
+    let root = file(authority.root_pem());
     let said = run_child(
         &format!("https://{NAME}/token"),
-        &[("HTTPS_PROXY", &proxy.url()), ("SSL_CERT_FILE", root.path())],
+        &[
+            ("HTTPS_PROXY", &proxy.url()),
+            ("SSL_CERT_FILE", root.to_str().unwrap()),
+        ],
     );
     assert!(said.contains("outcome: 200 OK"), "{said}");
     assert_no_proxy_password(&said);
@@ -325,7 +311,7 @@ fn no_proxy_is_honoured() {
 fn this_machine_is_never_looked_for_by_a_proxy() {
     let authority = Authority::new();
     let (plain, tls) = (Server::answering(ANSWER).unwrap(), tls_server(&authority));
-    let root = Root::of(&authority);
+    let root = file(authority.root_pem());
     let proxy = Proxy::answering("HTTP/1.1 502 Bad Gateway\r\n\r\n");
     for url in [
         format!("http://{}/token", plain.address()),
@@ -340,7 +326,7 @@ fn this_machine_is_never_looked_for_by_a_proxy() {
                 ("http_proxy", &url_of_proxy),
                 ("HTTPS_PROXY", &url_of_proxy),
                 ("ALL_PROXY", &url_of_proxy),
-                ("SSL_CERT_FILE", root.path()),
+                ("SSL_CERT_FILE", root.to_str().unwrap()),
             ],
         );
         assert!(said.contains("outcome: 200 OK"), "{url}: {said}");
@@ -354,11 +340,16 @@ fn this_machine_is_never_looked_for_by_a_proxy() {
 fn tl_01_a_server_of_tls_1_1_is_refused() {
     let authority = Authority::new();
     let (certificate, key) = authority.identity(Flaw::None).unwrap().pem();
-    let (certificate, key) = (Root::holding(&certificate), Root::holding(&key));
+    let (certificate, key) = (file(&certificate), file(&key));
     let started = Command::new("openssl")
         .args(["s_server", "-accept", "127.0.0.1:0", "-tls1_1"])
         .args(["-cipher", "ALL:@SECLEVEL=0"])
-        .args(["-cert", certificate.path(), "-key", key.path()])
+        .args([
+            "-cert",
+            certificate.to_str().unwrap(),
+            "-key",
+            key.to_str().unwrap(),
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -383,8 +374,8 @@ fn tl_01_a_server_of_tls_1_1_is_refused() {
             .ok()
     });
     let url = format!("https://127.0.0.1:{}/token", port.expect("a port"));
-    let root = Root::of(&authority);
-    let said = run_child(&url, &[("SSL_CERT_FILE", root.path())]);
+    let root = file(authority.root_pem());
+    let said = run_child(&url, &[("SSL_CERT_FILE", root.to_str().unwrap())]);
     drop(server.kill());
     drop(server.wait());
     assert!(said.contains("outcome: tls_handshake"), "{said}");

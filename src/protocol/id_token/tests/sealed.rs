@@ -36,11 +36,12 @@ fn bi_54_bi_55_bi_56_oc_26_oc_27_the_algorithm_is_one_that_was_announced() {
         r#""HS256""#,
         r#""HS384""#,
         r#""HS512""#,
-        r#""ES384""#,
         r#""es256""#,
         r#""RS256""#,
         r#""PS256""#,
-        r#""EdDSA""#,
+        r#""EdDSA""#, // compiled in or not, it was not announced
+        r#""ES384""#,
+        r#""ES512""#,
         r#""""#,
         r#""ES256 ""#,
         "7",
@@ -249,4 +250,32 @@ fn bi_60_bi_61_oc_39_guessing_is_not_verifying() {
         Check::es256().code(&unnamed, &key_set(&[ec_jwk(r#","kid":"a""#)])),
         "ok"
     );
+}
+
+#[test]
+fn jw_08_a_token_of_another_type_is_no_id_token() {
+    for plain in ["JWT", "jwt", "JOSE", "application/jwt"] {
+        assert_eq!(
+            code(&format!(r#"{{"alg":"ES256","typ":"{plain}"}}"#)),
+            "ok",
+            "{plain}"
+        );
+    }
+    for other in [
+        r#""at+jwt""#,
+        r#""AT+JWT""#,
+        r#""application/at+jwt""#,
+        r#""logout+jwt""#,
+        r#""dpop+jwt""#,
+        r#""secevent+jwt""#,
+        "7",
+        "null",
+        r#"["JWT"]"#,
+    ] {
+        assert_eq!(
+            code(&format!(r#"{{"alg":"ES256","typ":{other}}}"#)),
+            "id_token_type",
+            "{other}"
+        );
+    }
 }
