@@ -13,6 +13,15 @@ mod sync;
 #[cfg(feature = "test-server")]
 pub mod test_server;
 
+#[cfg(feature = "encrypted-file")]
+pub use adapters::encrypted_file::EncryptedFileStorage;
+#[cfg(feature = "encrypted-file")]
+pub use adapters::file_lock::FileLock;
+#[cfg(feature = "encrypted-file")]
+pub use adapters::key_file::FileKey;
+#[cfg(feature = "keyring")]
+#[cfg(not(any(target_os = "android", target_os = "ios")))]
+pub use adapters::keychain::{KeychainStorage, KeychainStorageBuilder};
 pub use adapters::memory::MemoryStorage;
 #[cfg(feature = "loopback")]
 pub use adapters::system_browser::SystemBrowser;
@@ -33,14 +42,23 @@ pub use protocol::endpoint::AllowHttpOnLoopback;
 pub use protocol::id_token::Claims;
 pub use protocol::metadata::AuthorizationServer;
 pub use protocol::redirect::{RedirectKind, RedirectUri};
+pub use protocol::target::Target;
 pub use protocol::token::AccessToken;
 pub use protocol::userinfo::Userinfo;
 pub use protocol::www_authenticate::Challenge;
 pub use secret::Secret;
 pub use session::{
-    ApiRequest, ApiResponse, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
+    ApiRequest, ApiResponse, Authorized, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
     StoredSession,
 };
+
+/// The contracts of the ports as suites, for adapters of your own. Those of the storage panic with what was not kept,
+/// that of HTTP makes a report.
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance {
+    pub use crate::ports::conformance::{storage, storage_that_cannot_answer};
+    pub use crate::ports::http::conformance::{Finding, HttpSuite, Report, Verdict};
+}
 
 /// The README's example compiles, or the tests fail.
 #[cfg(doctest)]

@@ -1,12 +1,25 @@
 //! The ports made real: HTTP, storage, clock, randomness, threads, the loopback listener, the system browser.
 
+#[cfg(feature = "encrypted-file")]
+pub(crate) mod encrypted_file;
 pub(crate) mod executor;
+#[cfg(feature = "encrypted-file")]
+pub(crate) mod file_lock;
+#[cfg(feature = "encrypted-file")]
+mod file_storage;
+#[cfg(feature = "encrypted-file")]
+pub(crate) mod key_file;
+#[cfg(feature = "keyring")]
+#[cfg(not(any(target_os = "android", target_os = "ios")))]
+pub(crate) mod keychain;
 #[cfg(feature = "loopback")]
 pub(crate) mod loopback;
 pub(crate) mod memory;
 pub(crate) mod random;
 #[cfg(feature = "http")]
 pub(crate) mod reqwest;
+#[cfg(feature = "encrypted-file")]
+mod sealing;
 #[cfg(feature = "loopback")]
 pub(crate) mod system_browser;
 pub(crate) mod system_clock;

@@ -25,6 +25,8 @@ pub use self::process_lock::{LockFailure, LockGuard, ProcessLock};
 pub use self::random::{Random, RandomFailure};
 pub use self::signing_key::{SigningFailure, SigningKey};
 pub use self::spawner::Spawner;
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) use self::storage::conformance;
 pub use self::storage::{CommitOutcome, Generation, RecordKey, SecureStorage, StorageFailure, Stored};
 pub use self::user_agent::{UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn};
 

@@ -1,13 +1,21 @@
 //! Secure storage: records that survive the process, changed only by whoever saw the latest.
 
 use std::fmt::{self, Debug};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-/// How often a record was written. Starts at 1 with the first write and rises by one with each.
+use super::process_lock::ProcessLock;
+
+/// The suite that every adapter passes.
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) mod conformance;
+
+/// Which write a record is from. It rises with each write, by how much is the adapter's affair; only equality and order
+/// mean anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Generation(
-    /// The count; 0 stands for a record that does not exist.
+    /// The number; 0 stands for a record that does not exist.
     pub u64,
 );
 
@@ -58,7 +66,7 @@ impl Debug for RecordKey {
 pub struct Stored {
     /// Its content.
     pub bytes: Zeroizing<Vec<u8>>,
-    /// How often it was written.
+    /// Which write it is from.
     pub generation: Generation,
 }
 
@@ -103,6 +111,18 @@ pub enum StorageFailure {
     Failed(String),
 }
 
+impl fmt::Display for StorageFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked => f.write_str("secure storage is locked"),
+            Self::Lost(why) => write!(f, "secure storage lost what it held: {why}"),
+            Self::Failed(why) => write!(f, "secure storage does not answer: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StorageFailure {}
+
 /// The secure-storage port.
 ///
 /// # Contract
@@ -112,6 +132,12 @@ pub enum StorageFailure {
 ///   other thread and process, and answers [`CommitOutcome::Committed`] only once the bytes are durable. After
 ///   a crash at any instant the record is the old one or the new one, never a part of either.
 /// - A generation never repeats for a key, removal included, as long as any process runs.
+/// - A record whose bytes can never be read again (damaged, or sealed with a key that is gone) is
+///   [`StorageFailure::Lost`] to whoever reads it, and stands at [`Generation::ABSENT`] for
+///   [`commit`](SecureStorage::commit) and [`remove`](SecureStorage::remove): the user can sign in again in its place,
+///   and nobody takes it for "no session" by reading. `Locked` and `Failed` are never written over.
+/// - Every name that [`RecordKey`] allows is a record of its own, and every value up to 1 MiB fits, the empty one
+///   included.
 /// - Synchronous and allowed to block: called only from threads of the core's own, never from the caller's.
 /// - The bytes are secret. An adapter that keeps them outside memory encrypts them.
 pub trait SecureStorage: Send + Sync + Debug {
@@ -153,6 +179,12 @@ pub trait SecureStorage: Send + Sync + Debug {
     /// By it two clients over one place know that they share a session, and wait for each other instead of sending
     /// the same refresh token twice. Constant, and does no I/O: called from the caller's thread.
     fn place(&self) -> Option<String> {
+        None
+    }
+
+    /// The lock that goes with this storage, where another process can reach the same records. A client takes it unless
+    /// it is given one by name; `None` where no other process can reach them. Does no I/O.
+    fn process_lock(&self) -> Option<Arc<dyn ProcessLock>> {
         None
     }
 }

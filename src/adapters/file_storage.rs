@@ -1,0 +1,517 @@
+//! Records as files in a directory, one each: the durable half of secure storage. What is in them must be sealed before.
+//!
+//! A file is replaced as a whole (written beside, made durable, renamed), so a crash leaves the old one or the new one.
+//! Writers take turns by a lock file; readers need none. A directory that holds records holds:
+//!
+//! | name | what |
+//! |---|---|
+//! | `gp.NAME.record` | a record |
+//! | `gp.NAME.lock` | the process lock of a record |
+//! | `gatepass.lock` | locked while somebody writes |
+//! | `gatepass.floor` | the highest generation of any record that was removed |
+//! | `gatepass.HEX.tmp` | what a writer has not renamed yet; without a writer it is rubbish |
+//!
+//! A record's own name stands between a prefix and an ending, so that no name meets a device of Windows, a hidden file, or
+//! a file of ours.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest as _, Sha256};
+
+use super::file_lock::{FileLock, Held, create_private, sync_directory};
+use crate::ports::{
+    CommitOutcome, Generation, ProcessLock, RecordKey, SecureStorage, StorageFailure, Stored,
+};
+use crate::sync::lock;
+
+/// How long another writer may take. One that is stopped must not stop us for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the lock is asked for meanwhile.
+const POLL: Duration = Duration::from_millis(2);
+/// The largest value. The contract asks for 1 MiB; sealing adds a little.
+const VALUE_LIMIT: usize = 4 << 20;
+
+const LOCK_FILE: &str = "gatepass.lock";
+const FLOOR_FILE: &str = "gatepass.floor";
+
+type Result<T> = std::result::Result<T, StorageFailure>;
+
+/// Records in a directory. Several instances and processes may share it. Does not encrypt.
+#[derive(Debug)]
+pub(super) struct FileStorage {
+    directory: PathBuf,
+    writing: Mutex<()>,
+    /// Whether the directory was there once: then it must not be taken for a new one when it is gone.
+    seen: AtomicBool,
+    /// Whether the rubbish of dead writers was cleared by this instance.
+    cleared: AtomicBool,
+}
+
+/// The right to write, against other threads and other processes.
+pub(super) struct Writing<'a> {
+    storage: &'a FileStorage,
+    _process: Held,
+    _thread: MutexGuard<'a, ()>,
+}
+
+/// What is where a record would be.
+enum Found {
+    Absent,
+    Whole(Stored),
+    /// Damaged for good, for this reason.
+    Damaged(String),
+}
+
+impl FileStorage {
+    /// Does no I/O. The directory is created with the first write.
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            writing: Mutex::new(()),
+            seen: AtomicBool::new(false),
+            cleared: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Waits for its turn; creates the directory if it was never there.
+    pub(super) fn write(&self) -> Result<Writing<'_>> {
+        let thread = lock(&self.writing);
+        if !self.exists()? {
+            create_private(&self.directory)
+                .map_err(|error| self.failed("the directory cannot be created", &error))?;
+            self.check_directory()?;
+        }
+        let path = self.directory.join(LOCK_FILE);
+        let deadline = Instant::now() + PATIENCE;
+        let process = loop {
+            match Held::take(&path) {
+                Ok(Some(held)) => break held,
+                Ok(None) if Instant::now() < deadline => std::thread::sleep(POLL),
+                Ok(None) => {
+                    let why = format!(
+                        "another process has been writing to {} for {} s",
+                        self.directory.display(),
+                        PATIENCE.as_secs()
+                    );
+                    return Err(StorageFailure::Failed(why));
+                }
+                Err(error) => return Err(self.failed("it cannot be locked", &error)),
+            }
+        };
+        let writing = Writing {
+            storage: self,
+            _process: process,
+            _thread: thread,
+        };
+        if !self.directory.join(FLOOR_FILE).exists() {
+            writing.set_floor(writing.high_water()?)?;
+        }
+        self.seen.store(true, Ordering::Relaxed);
+        if !self.cleared.swap(true, Ordering::Relaxed) {
+            writing.clear()?;
+        }
+        Ok(writing)
+    }
+
+    /// Whether there is a directory; an error if there was one and it is gone.
+    fn exists(&self) -> Result<bool> {
+        match std::fs::symlink_metadata(self.directory.join(FLOOR_FILE)) {
+            Ok(_) => {
+                self.check_directory()?;
+                self.seen.store(true, Ordering::Relaxed);
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if self.seen.load(Ordering::Relaxed) {
+                    // Unmounted or removed while in use: what was in it is not known to be gone.
+                    let why = format!("{} is no longer there", self.directory.display());
+                    return Err(StorageFailure::Failed(why));
+                }
+                match self.directory.try_exists() {
+                    Ok(true) => self.check_directory().map(|()| true),
+                    Ok(false) => Ok(false),
+                    Err(error) => Err(self.failed("it cannot be looked at", &error)),
+                }
+            }
+            Err(error) => Err(self.failed("it cannot be looked at", &error)),
+        }
+    }
+
+    /// Nobody else may look in, let alone put files there.
+    fn check_directory(&self) -> Result<()> {
+        let about = std::fs::metadata(&self.directory)
+            .map_err(|error| self.failed("it cannot be looked at", &error))?;
+        let wrong = |why: String| {
+            let directory = self.directory.display();
+            Err(StorageFailure::Failed(format!("{directory} {why}")))
+        };
+        if !about.is_dir() {
+            return wrong("is not a directory".to_owned());
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            let me = rustix::process::geteuid().as_raw();
+            if about.uid() != me {
+                return wrong(format!(
+                    "belongs to the user {}, and this process runs as {me}",
+                    about.uid()
+                ));
+            }
+            if about.mode() & 0o077 != 0 {
+                return wrong(format!(
+                    "is open to other users (mode {:o}); close it with chmod 700",
+                    about.mode() & 0o777
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, key: &RecordKey) -> Result<Found> {
+        let read = match self.read(&record_file(key))? {
+            Some(bytes) => parse(Kind::Record, key.as_str(), &bytes),
+            None => return self.exists().map(|_| Found::Absent),
+        };
+        match read {
+            Ok(stored) => Ok(Found::Whole(stored)),
+            Err(Unreadable::Damaged(why)) => Ok(Found::Damaged(format!("the record {key:?} {why}"))),
+            Err(Unreadable::Newer(version)) => Err(StorageFailure::Failed(format!(
+                "the record {key:?} was written by a newer version of this library (format {version})"
+            ))),
+        }
+    }
+
+    /// A whole file, `None` if there is none.
+    pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            // What is no plain file is not followed and not waited for.
+            let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+            options.custom_flags(flags.bits().cast_signed());
+        }
+        let file = match options.open(self.directory.join(name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.failed(&format!("{name} cannot be opened"), &error)),
+        };
+        let mut bytes = Vec::new();
+        let read = file.metadata().and_then(|about| {
+            if !about.is_file() {
+                return Err(io::Error::other("it is no plain file"));
+            }
+            let limit = HEADER.saturating_add(VALUE_LIMIT).saturating_add(1);
+            file.take(u64::try_from(limit).unwrap_or(u64::MAX))
+                .read_to_end(&mut bytes)
+        });
+        match read {
+            Ok(_) if bytes.len() > HEADER.saturating_add(VALUE_LIMIT) => Err(StorageFailure::Failed(
+                format!("{name} in {} is larger than any record", self.directory.display()),
+            )),
+            Ok(_) => Ok(Some(bytes)),
+            Err(error) => Err(self.failed(&format!("{name} cannot be read"), &error)),
+        }
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let failed = |error: io::Error| self.failed("it cannot be listed", &error);
+        std::fs::read_dir(&self.directory)
+            .map_err(failed)?
+            // A name that is no text is not ours.
+            .filter_map(|entry| {
+                entry
+                    .map(|entry| entry.file_name().into_string().ok())
+                    .transpose()
+            })
+            .collect::<io::Result<_>>()
+            .map_err(failed)
+    }
+
+    fn failed(&self, what: &str, error: &io::Error) -> StorageFailure {
+        let hint = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full: ",
+            _ => "",
+        };
+        StorageFailure::Failed(format!("{}: {what}: {hint}{error}", self.directory.display()))
+    }
+}
+
+impl Writing<'_> {
+    /// Puts a whole file in place of what was there, durably.
+    pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let failed = |error: io::Error| self.storage.failed(&format!("{name} cannot be written"), &error);
+        let number = getrandom::u64().map_err(|error| failed(io::Error::other(error)))?;
+        let temporary = self.storage.directory.join(format!("gatepass.{number:016x}.tmp"));
+        let written = write_new(&temporary, bytes)
+            .and_then(|()| std::fs::rename(&temporary, self.storage.directory.join(name)));
+        if let Err(error) = written {
+            drop(std::fs::remove_file(&temporary));
+            return Err(failed(error));
+        }
+        sync_directory(&self.storage.directory).map_err(failed)
+    }
+
+    /// Removes a file durably; one that is not there is removed already.
+    pub(super) fn remove_file(&self, name: &str) -> Result<()> {
+        let removed = match std::fs::remove_file(self.storage.directory.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        };
+        removed
+            .and_then(|()| sync_directory(&self.storage.directory))
+            .map_err(|error| self.storage.failed(&format!("{name} cannot be removed"), &error))
+    }
+
+    /// Whether there is no record at all, not even a damaged one.
+    pub(super) fn finds_no_record(&self) -> Result<bool> {
+        Ok(!self
+            .storage
+            .names()?
+            .iter()
+            .any(|name| record_key(name).is_some()))
+    }
+
+    fn change(&self, key: &RecordKey, expected: Generation, bytes: Option<&[u8]>) -> Result<CommitOutcome> {
+        let (current, damaged) = match self.storage.find(key)? {
+            Found::Absent => (None, false),
+            Found::Whole(stored) => (Some(stored), false),
+            Found::Damaged(_) if expected == Generation::ABSENT => (None, true),
+            Found::Damaged(why) => return Err(StorageFailure::Lost(why)),
+        };
+        let at = current
+            .as_ref()
+            .map_or(Generation::ABSENT, |stored| stored.generation);
+        if at != expected {
+            return Ok(CommitOutcome::Conflict(current));
+        }
+        let last = if damaged {
+            // Its generation is not known. The clock is above every generation: they start from it and rise slower.
+            self.high_water()?.max(self.floor()?)
+        } else if at == Generation::ABSENT {
+            self.floor()?
+        } else {
+            at
+        };
+        let generation = last
+            .0
+            .checked_add(1)
+            .map(Generation)
+            .ok_or_else(|| StorageFailure::Failed("a record was written too often".to_owned()))?;
+        let name = record_file(key);
+        match bytes {
+            Some(bytes) => self.replace(&name, &file(Kind::Record, key.as_str(), generation, bytes))?,
+            None if current.is_none() && !damaged => return Ok(CommitOutcome::Committed(last)),
+            None => {
+                // Before the record goes, or a crash between the two would let its generation come again.
+                self.set_floor(generation.max(self.floor()?))?;
+                self.remove_file(&name)?;
+            }
+        }
+        Ok(CommitOutcome::Committed(generation))
+    }
+
+    /// What every new record's generation is above.
+    fn floor(&self) -> Result<Generation> {
+        let Some(bytes) = self.storage.read(FLOOR_FILE)? else {
+            return self.high_water();
+        };
+        match parse(Kind::Floor, "", &bytes) {
+            Ok(floor) => Ok(floor.generation),
+            Err(Unreadable::Damaged(_)) => self.high_water(),
+            Err(Unreadable::Newer(version)) => Err(StorageFailure::Failed(format!(
+                "{} is of a newer version of this library (format {version})",
+                self.storage.directory.display()
+            ))),
+        }
+    }
+
+    fn set_floor(&self, floor: Generation) -> Result<()> {
+        self.replace(FLOOR_FILE, &file(Kind::Floor, "", floor, &[]))
+    }
+
+    /// A generation that no record here has had, where nothing remembers: by the clock, in milliseconds. A directory that
+    /// is removed and made anew so starts above the old one, whose records other processes may still have in mind.
+    fn high_water(&self) -> Result<Generation> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut highest = Generation(u64::try_from(since.as_millis()).unwrap_or(u64::MAX / 2));
+        for key in self.storage.names()?.iter().filter_map(|name| record_key(name)) {
+            if let Found::Whole(stored) = self.storage.find(&key)? {
+                highest = highest.max(stored.generation);
+            }
+        }
+        Ok(highest)
+    }
+
+    /// Clears what dead writers left. Whoever writes holds the lock, and we hold it.
+    fn clear(&self) -> Result<()> {
+        for name in self.storage.names()?.iter().filter(|name| is_temporary(name)) {
+            self.remove_file(name)?;
+        }
+        Ok(())
+    }
+}
+
+impl SecureStorage for FileStorage {
+    fn load(&self, key: &RecordKey) -> Result<Option<Stored>> {
+        match self.find(key)? {
+            Found::Absent => Ok(None),
+            Found::Whole(stored) => Ok(Some(stored)),
+            Found::Damaged(why) => Err(StorageFailure::Lost(why)),
+        }
+    }
+
+    fn commit(&self, key: &RecordKey, expected: Generation, bytes: &[u8]) -> Result<CommitOutcome> {
+        if bytes.len() > VALUE_LIMIT {
+            return Err(StorageFailure::Failed(format!(
+                "a value of {} bytes is more than the {VALUE_LIMIT} that fit",
+                bytes.len()
+            )));
+        }
+        self.write()?.change(key, expected, Some(bytes))
+    }
+
+    fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome> {
+        self.write()?.change(key, expected, None)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<RecordKey>> {
+        if !self.exists()? {
+            return Ok(Vec::new());
+        }
+        // While names are moved about, a directory may be read without one that stays.
+        let writing = self.write()?;
+        writing.clear()?;
+        Ok(self
+            .names()?
+            .iter()
+            .filter_map(|name| record_key(name))
+            .filter(|key| key.as_str().starts_with(prefix))
+            .collect())
+    }
+
+    fn place(&self) -> Option<String> {
+        Some(format!("files in {}", self.directory.display()))
+    }
+
+    fn process_lock(&self) -> Option<Arc<dyn ProcessLock>> {
+        Some(Arc::new(FileLock::new(&self.directory)))
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file: File = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn record_file(key: &RecordKey) -> String {
+    format!("gp.{}.record", key.as_str())
+}
+
+fn record_key(file: &str) -> Option<RecordKey> {
+    RecordKey::new(file.strip_prefix("gp.")?.strip_suffix(".record")?)
+}
+
+fn is_temporary(name: &str) -> bool {
+    name.strip_prefix("gatepass.")
+        .and_then(|rest| rest.strip_suffix(".tmp"))
+        .is_some_and(|hex| hex.len() == 16 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// What a file is. Part of its header.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Record = b'r' as isize,
+    Floor = b'f' as isize,
+}
+
+/// Why a file gives no record.
+#[derive(Debug, PartialEq, Eq)]
+enum Unreadable {
+    Damaged(&'static str),
+    Newer(u8),
+}
+
+const MAGIC: &[u8; 8] = b"gatepass";
+const FORMAT: u8 = 1;
+/// Magic, kind, format, the format's complement (so that a flipped bit is not taken for a newer format), generation and
+/// length (big-endian), SHA-256 of all of these, the record's name and the value.
+const HEADER: usize = 8 + 1 + 1 + 1 + 8 + 4 + 32;
+const BEFORE_DIGEST: usize = HEADER - 32;
+
+/// The bytes of a file.
+fn file(kind: Kind, name: &str, generation: Generation, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER.saturating_add(value.len()));
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&[kind as u8, FORMAT, !FORMAT]);
+    bytes.extend_from_slice(&generation.0.to_be_bytes());
+    // A value is within its limit, far below what four bytes count.
+    bytes.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
+    let digest = digest(&bytes, name, value);
+    bytes.extend_from_slice(&digest);
+    bytes.extend_from_slice(value);
+    bytes
+}
+
+/// Takes any bytes.
+fn parse(kind: Kind, name: &str, bytes: &[u8]) -> std::result::Result<Stored, Unreadable> {
+    let mut rest = bytes;
+    if take(&mut rest)? != *MAGIC {
+        return Err(Unreadable::Damaged("does not begin as one of ours"));
+    }
+    let [its_kind, format, complement] = take(&mut rest)?;
+    if format != !complement {
+        return Err(Unreadable::Damaged("has a damaged header"));
+    }
+    if format != FORMAT {
+        return Err(Unreadable::Newer(format));
+    }
+    let generation = u64::from_be_bytes(take(&mut rest)?);
+    let length = u32::from_be_bytes(take(&mut rest)?);
+    let stated: [u8; 32] = take(&mut rest)?;
+    if usize::try_from(length) != Ok(rest.len()) {
+        return Err(Unreadable::Damaged("is not as long as it says"));
+    }
+    let header = bytes.get(..BEFORE_DIGEST).unwrap_or_default();
+    if its_kind != kind as u8 || stated != digest(header, name, rest) || generation == 0 {
+        return Err(Unreadable::Damaged("is damaged: its check sum is wrong"));
+    }
+    Ok(Stored::new(rest.to_vec(), Generation(generation)))
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> std::result::Result<[u8; N], Unreadable> {
+    let (head, tail) = rest
+        .split_first_chunk::<N>()
+        .ok_or(Unreadable::Damaged("is cut short"))?;
+    *rest = tail;
+    Ok(*head)
+}
+
+fn digest(header: &[u8], name: &str, value: &[u8]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    digest.update(header);
+    digest.update(u64::try_from(name.len()).unwrap_or(u64::MAX).to_be_bytes());
+    digest.update(name);
+    digest.update(value);
+    digest.finalize().into()
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;
