@@ -1,5 +1,7 @@
 //! The test server as an app team uses it: the whole client against faults and mistakes, through the public API.
 #![cfg(all(feature = "http", feature = "loopback", feature = "test-server"))]
+// Test code outside a #[test] function, which clippy's own exception does not see.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 // Shared with other test programs, each of which uses a part of it.
 #[allow(dead_code)]
