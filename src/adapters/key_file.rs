@@ -74,6 +74,7 @@ impl From<StorageFailure> for Trouble {
 
 /// The data key of the directory. The first of several processes makes it, the others take it.
 pub(super) fn data_key(files: &FileStorage, key: &FileKey, kdf: Kdf) -> Result<DataKey, Trouble> {
+    files.exists()?;
     if let Some(file) = read(files)? {
         return file.unwrap(key);
     }
