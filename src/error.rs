@@ -147,6 +147,8 @@ pub enum Stage {
     Discovery,
     /// Building the authorization request.
     AuthorizationRequest,
+    /// Pushing the authorization request to the server, before any browser is opened.
+    PushedAuthorization,
     /// Opening the browser and waiting for the redirect.
     UserAgent,
     /// Checking the redirect that came back.
@@ -165,6 +167,8 @@ pub enum Stage {
     Api,
     /// Revoking tokens.
     Revocation,
+    /// Signing the user out of the server itself, in the browser.
+    EndSession,
     /// Reading or writing secure storage.
     Storage,
     /// Reading the state of a session.
@@ -179,6 +183,7 @@ impl Stage {
             Self::Configuration => "configuration",
             Self::Discovery => "discovery",
             Self::AuthorizationRequest => "authorization_request",
+            Self::PushedAuthorization => "pushed_authorization",
             Self::UserAgent => "user_agent",
             Self::Callback => "callback",
             Self::TokenExchange => "token_exchange",
@@ -188,6 +193,7 @@ impl Stage {
             Self::Userinfo => "userinfo",
             Self::Api => "api",
             Self::Revocation => "revocation",
+            Self::EndSession => "end_session",
             Self::Storage => "storage",
             Self::Session => "session",
         }
@@ -496,7 +502,12 @@ impl Error {
             | "unauthorized_client"
             | "unsupported_grant_type"
             | "unsupported_response_type"
-            | "invalid_target" => NextStep::FixConfiguration,
+            | "invalid_target"
+            | "invalid_request_uri"
+            | "invalid_request_object"
+            | "request_not_supported"
+            | "request_uri_not_supported"
+            | "registration_not_supported" => NextStep::FixConfiguration,
             _ if status >= 500 && self.0.stage != Stage::TokenExchange => NextStep::Retry,
             _ => NextStep::ContactServer,
         }

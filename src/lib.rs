@@ -34,19 +34,22 @@ pub use ffi::UniFfiTag;
 pub use ports::{
     BoxFuture, Clock, CommitOutcome, EventSink, Generation, HttpFailure, HttpFailureReason, HttpRequest,
     HttpResponse, HttpTransport, LockFailure, LockGuard, NoEvents, ProcessLock, Random, RandomFailure,
-    RecordKey, SecureStorage, SessionEvent, SigningFailure, SigningKey, Spawner, StorageFailure, Stored,
-    UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
+    RecordKey, SecureStorage, SessionEvent, SessionId, SigningFailure, SigningKey, Spawner, StorageFailure,
+    Stored, UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
 };
 pub use protocol::authorization::{Prompt, SignInOptions};
 pub use protocol::endpoint::AllowHttpOnLoopback;
 pub use protocol::id_token::Claims;
 pub use protocol::metadata::AuthorizationServer;
 pub use protocol::redirect::{RedirectKind, RedirectUri};
+pub use protocol::target::Target;
 pub use protocol::token::AccessToken;
 pub use protocol::userinfo::Userinfo;
+pub use protocol::www_authenticate::Challenge;
 pub use secret::Secret;
 pub use session::{
-    ApiRequest, ApiResponse, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
+    ApiRequest, ApiResponse, Authorized, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
+    StoredSession,
 };
 
 /// The contracts of the ports as suites, for adapters of your own. Each panics with what was not kept.

@@ -150,7 +150,7 @@ async fn a_redirect_into_another_process_completes_there_with_one_request() {
     let pending = first.begin_sign_in(SignInOptions::default()).await.unwrap();
     let redirect = bed.browser_sign_in(pending.authorization_url()).await;
     // The key set is fetched while the user is busy; wait for that, so that it does not count below.
-    first.drain_keys(&bed.server).await;
+    bed.keys_are_stored().await;
     let before = bed.server.requests().len();
 
     let second = bed.client_with(|b| b.redirect("com.example.app:/callback"));
@@ -159,8 +159,7 @@ async fn a_redirect_into_another_process_completes_there_with_one_request() {
         session.claims().unwrap().subject(),
         bed.server.users()[0].subject()
     );
-    // The keys are not kept across processes yet, so they are asked for again.
-    assert_eq!(paths(&bed.server)[before..], ["/token", "/jwks"]);
+    assert_eq!(paths(&bed.server)[before..], ["/token"]);
 
     // BI-13, BI-27: a second delivery finds nothing to do, anywhere.
     for client in [&first, &second] {
@@ -171,16 +170,6 @@ async fn a_redirect_into_another_process_completes_there_with_one_request() {
         );
     }
     assert_eq!(token_requests(&bed.server).len(), 1);
-}
-
-trait DrainKeys {
-    async fn drain_keys(&self, server: &TestServer);
-}
-
-impl DrainKeys for Client {
-    async fn drain_keys(&self, server: &TestServer) {
-        support::until(|| paths(server).contains(&"/jwks".to_owned())).await;
-    }
 }
 
 #[tokio::test]

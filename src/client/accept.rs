@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::Inner;
-use super::flow::{self, FlowRecord};
+use super::flow::{FlowRecord, Progress};
 use super::pending::expired;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::ports::{CommitOutcome, Generation, RecordKey};
@@ -40,7 +40,11 @@ impl Inner {
             ends_flow: false,
         };
         let callback = Callback::parse(url).map_err(keep)?;
-        let key = flow::key_of(callback.state().map_err(keep)?).map_err(keep)?;
+        let key = self
+            .context
+            .names
+            .flow(callback.state().map_err(keep)?)
+            .map_err(keep)?;
         let Some(stored) = self.context.load(&key).await.map_err(keep)? else {
             return Err(keep(Error::protocol(
                 Stage::Callback,
@@ -50,7 +54,7 @@ impl Inner {
             )));
         };
         let mut flow = FlowRecord::decode(&stored.bytes).map_err(keep)?;
-        if flow.claimed {
+        if !matches!(flow.progress, Progress::Waiting) {
             return Err(keep(Error::new(
                 ErrorKind::AlreadyHandled,
                 Stage::Callback,
@@ -92,7 +96,9 @@ impl Inner {
             }
         };
         // RFC 6749 §4.1.2: a code is used once. The conditional write lets one delivery through, in any process.
-        flow.claimed = true;
+        flow.progress = Progress::Claimed {
+            unix_millis: self.context.ports.clock.unix_millis(),
+        };
         let attempt = lock(&self.attempts).get(key.as_str()).map(Arc::clone);
         let claim = attempt.as_ref().map(|attempt| attempt.claim());
         let written = self.context.commit(&key, stored.generation, flow.encode()).await;

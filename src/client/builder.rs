@@ -1,12 +1,10 @@
 //! The configuration of a client, checked as a whole before anything is sent.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::{Client, Inner};
@@ -16,16 +14,16 @@ use crate::adapters::random::SystemRandom;
 use crate::adapters::system_clock::SystemClock;
 use crate::error::{Error, Result};
 use crate::ports::{
-    Clock, EventSink, HttpTransport, NoEvents, Ports, ProcessLock, Random, RecordKey, SecureStorage, Spawner,
-    UserAgent,
+    Clock, EventSink, HttpTransport, NoEvents, Ports, ProcessLock, Random, SecureStorage, Spawner, UserAgent,
 };
 use crate::protocol::endpoint::{AllowHttpOnLoopback, TransportPolicy};
 use crate::protocol::issuer::Issuer;
 use crate::protocol::redirect::RedirectUri;
 use crate::protocol::scope::Scope;
+use crate::protocol::target::Target;
 use crate::protocol::text;
-use crate::session::Slot;
-use crate::session::context::Context;
+use crate::session::context::{Api, Context};
+use crate::session::sessions::{Accounts, Sessions};
 
 /// How long a sign-in may take from the first URL to the redirect.
 const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -38,8 +36,9 @@ pub struct ClientBuilder {
     client_id: String,
     redirect: String,
     scopes: Vec<String>,
-    apis: Vec<String>,
+    apis: Vec<(String, Target)>,
     policy: TransportPolicy,
+    accounts: Accounts,
     sign_in_timeout: Duration,
     http: Option<Arc<dyn HttpTransport>>,
     storage: Option<Arc<dyn SecureStorage>>,
@@ -60,6 +59,7 @@ impl ClientBuilder {
             scopes: vec!["openid".to_owned()],
             apis: Vec::new(),
             policy: TransportPolicy::default(),
+            accounts: Accounts::One,
             sign_in_timeout: SIGN_IN_TIMEOUT,
             http: None,
             storage: None,
@@ -88,13 +88,42 @@ impl ClientBuilder {
     /// The origin of an API (`https://api.example.com`) that the access token may be sent to. Can be called several
     /// times. No other origin ever gets the token.
     pub fn api(mut self, origin: impl Into<String>) -> Self {
-        self.apis.push(origin.into());
+        self.apis.push((origin.into(), Target::default()));
+        self
+    }
+
+    /// The origin of an API that wants tokens of its own: for a resource of its own (RFC 8707), or of a narrower scope. All
+    /// of them are had with one refresh token; [`Session::http`](crate::Session::http) attaches the right one.
+    ///
+    /// ```
+    /// # fn example() -> gatepass::Result<()> {
+    /// use gatepass::{Client, Target};
+    ///
+    /// let client = Client::builder("https://login.example.com", "my-app")
+    ///     .scopes(["openid", "offline_access", "events.read"])
+    ///     .api("https://api.example.com")
+    ///     .api_with_target("https://calendar.example.com", Target::resource("https://calendar.example.com/")?)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn api_with_target(mut self, origin: impl Into<String>, target: Target) -> Self {
+        self.apis.push((origin.into(), target));
         self
     }
 
     /// Allows http to `127.0.0.1` and `[::1]`, for tests against a server on this machine.
     pub fn allow_http_on_loopback(mut self, allowed: AllowHttpOnLoopback) -> Self {
         self.policy.http_on_loopback = Some(allowed);
+        self
+    }
+
+    /// Lets several users be signed in side by side, each with a session of their own, told apart by the subject of their
+    /// ID tokens: [`Client::sessions`] gives them all. Needs the scope `openid`.
+    ///
+    /// Unless this is called, a client has one session, and a sign-in takes the place of the one before.
+    pub fn several_accounts(mut self) -> Self {
+        self.accounts = Accounts::Several;
         self
     }
 
@@ -172,11 +201,21 @@ impl ClientBuilder {
         let redirect = RedirectUri::parse(&self.redirect)?;
         let scope = Scope::from_tokens(&self.scopes)?;
         let policy = self.policy;
-        let api_origins = self
-            .apis
-            .iter()
-            .map(|api| origin(api, policy))
-            .collect::<Result<Vec<_>>>()?;
+        let mut apis: Vec<Api> = Vec::new();
+        for (api, target) in self.apis {
+            let origin = origin(&api, policy)?;
+            match apis.iter().find(|known| known.origin == origin) {
+                None => apis.push(Api { origin, target }),
+                Some(known) if known.target == target => {}
+                Some(_) => {
+                    return Err(Error::configuration(
+                        "api_repeated",
+                        "RFC 8707 §2",
+                        format!("the API {api:?} was given twice, for two kinds of token"),
+                    ));
+                }
+            }
+        }
         let storage = self.storage.unwrap_or_else(|| Arc::new(MemoryStorage::default()));
         let lock = self.process_lock.or_else(|| storage.process_lock());
         let ports = Ports {
@@ -191,17 +230,18 @@ impl ClientBuilder {
             lock: lock.unwrap_or_else(|| Arc::new(SingleProcess)),
             events: self.events.unwrap_or_else(|| Arc::new(NoEvents)),
         };
-        let key = session_key(&self.issuer, &self.client_id)?;
-        let context = Arc::new(Context::new(ports, issuer, self.client_id, policy, api_origins));
-        let slot = Arc::new(Slot::new(Arc::clone(&context), key));
+        let context = Arc::new(Context::new(ports, issuer, self.client_id, policy, apis));
+        let sessions = Sessions::new(Arc::clone(&context), self.accounts)?;
         Ok(Client(Arc::new(Inner {
             context,
-            slot,
+            sessions,
             redirect,
             scope,
             user_agent: self.user_agent.or_else(default_user_agent),
             sign_in_timeout: self.sign_in_timeout,
             attempts: Mutex::new(HashMap::new()),
+            unsettled: AtomicBool::new(true),
+            settling: tokio::sync::Mutex::default(),
         })))
     }
 }
@@ -229,29 +269,6 @@ fn origin(text: &str, policy: TransportPolicy) -> Result<url::Origin> {
         )),
         Ok(url) => Ok(url.origin()),
     }
-}
-
-/// One record per issuer and client id; the digest keeps the name short and free of odd characters.
-fn session_key(issuer: &str, client_id: &str) -> Result<RecordKey> {
-    let digest = Sha256::digest(format!("{issuer}\n{client_id}"));
-    record_key("session", &digest)
-}
-
-/// A record name from a digest.
-pub(super) fn record_key(kind: &str, digest: &[u8]) -> Result<RecordKey> {
-    let name = URL_SAFE_NO_PAD
-        .encode(digest)
-        .bytes()
-        .fold(String::new(), |mut name, byte| {
-            // Upper case is not for every keychain, and two spellings must not meet.
-            if byte.is_ascii_uppercase() {
-                name.push('.');
-            }
-            name.push(char::from(byte.to_ascii_lowercase()));
-            name
-        });
-    RecordKey::new(&format!("{kind}.{name}"))
-        .ok_or_else(|| Error::internal(crate::error::Stage::Storage, "a record name breaks its own rules"))
 }
 
 fn default_transport() -> Result<Arc<dyn HttpTransport>> {
@@ -315,13 +332,5 @@ mod tests {
                 .build()
                 .is_ok()
         );
-    }
-
-    #[test]
-    fn sessions_of_two_issuers_or_clients_do_not_share_a_record() {
-        let key = |issuer: &str, client: &str| session_key(issuer, client).unwrap();
-        assert_ne!(key("https://a.example", "x"), key("https://a.example/", "x"));
-        assert_ne!(key("https://a.example", "x"), key("https://a.example", "y"));
-        assert_eq!(key("https://a.example", "x"), key("https://a.example", "x"));
     }
 }

@@ -7,34 +7,42 @@ use tracing::{debug, info, warn};
 
 use super::Inner;
 use super::accept::Accepted;
+use super::flow::{Progress, Provisional};
+use super::provisional::Unfinished;
 use crate::error::{Error, Result, Stage};
-use crate::ports::{CommitOutcome, Generation, RecordKey, SessionEvent};
-use crate::protocol::id_token::{self, Claims, Occasion};
-use crate::protocol::metadata::AuthorizationServer;
+use crate::ports::{CommitOutcome, RecordKey, SessionEvent};
 use crate::protocol::scope::Scope;
-use crate::protocol::token::{self, TokenAnswer, TokenResponse};
-use crate::session::record::{SessionRecord, SignedIn, Standing, StoredAccessToken};
+use crate::protocol::token::{self, RefreshToken, TokenAnswer, TokenResponse};
+use crate::session::record::{SignedIn, StoredAccessToken};
 use crate::session::{SentAt, Session};
 
 /// How long the code exchange may take.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A conditional write that keeps meeting newer records gives up after this many.
-const COMMIT_ATTEMPTS: usize = 8;
 
 impl Accepted {
     /// Exchanges the code, verifies, stores, publishes; then tells whoever waits.
-    pub(super) async fn finish(self, inner: &Arc<Inner>) -> Result<Session> {
+    pub(super) async fn finish(mut self, inner: &Arc<Inner>) -> Result<Session> {
         let id = self.flow.diagnostic_id.clone();
         let _end = EndOnPanic {
             inner: Arc::clone(inner),
             key: self.key.clone(),
         };
-        let outcome = self
-            .exchange(inner)
-            .await
-            .map_err(|error| error.with_diagnostic_id(&id));
-        // The code is spent, whatever came of it; what is left of the sign-in is no longer needed.
-        drop(inner.context.remove(&self.key, self.stored).await);
+        let (outcome, over) = match self.exchange(inner).await {
+            Ok(session) => (Ok(session), true),
+            // What can still come true stays in storage.
+            Err(Unfinished::Later(error)) => (Err(error), false),
+            Err(Unfinished::Never(error)) => (Err(error), true),
+            Err(Unfinished::Unstored(error)) => {
+                // A user who is told that it failed must not be left with a grant that nobody holds.
+                inner.revoke_quietly(self.flow.refresh_token());
+                (Err(error), true)
+            }
+        };
+        let outcome = outcome.map_err(|error| error.with_diagnostic_id(&id));
+        if over {
+            // The code is spent, whatever came of it; what is left of the sign-in is no longer needed.
+            drop(inner.context.remove(&self.key, self.stored).await);
+        }
         match &outcome {
             Ok(_) => info!(diagnostic_id = %id, "signed in"),
             Err(error) => {
@@ -42,13 +50,38 @@ impl Accepted {
             }
         }
         inner.end_attempt(&self.key, outcome.clone(), None);
-        if outcome.is_ok() {
-            inner.slot.emit(SessionEvent::SignedIn);
+        if let Ok(session) = &outcome {
+            session.emit(SessionEvent::SignedIn);
         }
         outcome
     }
 
-    async fn exchange(&self, inner: &Arc<Inner>) -> Result<Session> {
+    async fn exchange(&mut self, inner: &Arc<Inner>) -> Result<Session, Unfinished> {
+        let tokens = self.redeem(inner).await.map_err(Unfinished::Never)?;
+        self.flow.progress = Progress::Provisional(Provisional {
+            tokens: Box::new(tokens),
+            code: self.callback.code().clone(),
+        });
+        match inner.conclude_at_hand(&self.flow).await {
+            Err(Unfinished::Later(_)) => {}
+            decided => return decided,
+        }
+        // The server has to be asked for keys, which can take its time or fail. The tokens wait for it in storage: the
+        // code that they were had for is spent.
+        let written = inner.context.commit(&self.key, self.stored, self.flow.encode());
+        match written.await {
+            Ok(CommitOutcome::Committed(stored)) => self.stored = stored,
+            Ok(CommitOutcome::Conflict(_)) => {}
+            Err(error) => warn!(
+                code = error.code(),
+                "tokens that wait for their keys cannot be stored"
+            ),
+        }
+        inner.conclude(&self.flow).await
+    }
+
+    /// One request: the code for tokens.
+    async fn redeem(&self, inner: &Arc<Inner>) -> Result<SignedIn> {
         let context = &inner.context;
         let server = inner.server_of(&self.flow)?;
         context.remember_server(server.clone()).await;
@@ -58,6 +91,7 @@ impl Accepted {
             &self.callback,
             &self.flow.redirect,
             &self.flow.verifier,
+            &self.flow.resources,
         );
         let response = context
             .post_grant(
@@ -74,68 +108,39 @@ impl Accepted {
             Stage::TokenExchange,
             &[self.callback.code().expose(), self.flow.verifier.expose()],
         );
-        let tokens = match answer {
-            TokenAnswer::Granted(tokens) => tokens,
+        match answer {
+            TokenAnswer::Granted(tokens) => Ok(self.signed_in(inner, tokens, &sent_at)),
             TokenAnswer::Unusable { error, refresh_token } => {
-                if let Some(token) = refresh_token {
-                    revoke_quietly(inner, token);
-                }
-                return Err(error);
+                inner.revoke_quietly(refresh_token);
+                Err(error)
             }
             TokenAnswer::GrantRefused(error) | TokenAnswer::Rejected(error) | TokenAnswer::Unknown(error) => {
-                return Err(error);
+                Err(error)
             }
-        };
-        let claims = match self.verify(inner, &server, &tokens).await {
-            Ok(claims) => claims,
-            Err(error) => {
-                // Nothing of a sign-in that failed stays usable: neither here nor at the server.
-                if let Some(token) = tokens.refresh_token {
-                    revoke_quietly(inner, token);
-                }
-                return Err(error);
-            }
-        };
-        store(inner, self, tokens, claims, &sent_at).await
+        }
     }
 
-    async fn verify(
-        &self,
-        inner: &Inner,
-        server: &AuthorizationServer,
-        tokens: &TokenResponse,
-    ) -> Result<Option<Claims>> {
-        let requested = Scope::from_response(&self.flow.scope);
-        let Some(id_token) = &tokens.id_token else {
-            if !requested.contains("openid") {
-                return Ok(None);
-            }
-            return Err(Error::protocol(
-                Stage::IdToken,
-                "id_token_missing",
-                "OpenID Connect Core §3.1.3.3",
-                "the scope openid was asked for, and the token response has no ID token",
-            ));
-        };
-        if !requested.contains("openid") {
-            return Ok(None);
+    /// The session that these tokens make, once their ID token is verified.
+    fn signed_in(&self, inner: &Inner, tokens: TokenResponse, sent_at: &SentAt) -> SignedIn {
+        SignedIn {
+            since_unix_millis: inner.context.ports.clock.unix_millis(),
+            claims: None,
+            // RFC 6749 §5.1: without a scope in the answer, what was asked for was granted.
+            scope: tokens
+                .scope
+                .unwrap_or_else(|| Scope::from_response(&self.flow.scope)),
+            refresh_token: tokens.refresh_token,
+            access_token: Some(StoredAccessToken {
+                token: tokens.access_token,
+                // Set when the session begins.
+                generation: 0,
+                expiry: tokens.expires_in.map(|lifetime| sent_at.expiry(lifetime)),
+            }),
+            others: Vec::new(),
+            id_token: tokens.id_token,
+            provisional: true,
+            journal: None,
         }
-        let expected = id_token::Expected {
-            issuer: &inner.context.issuer,
-            client_id: &inner.context.client_id,
-            algorithms: server.id_token_algorithms(),
-            access_token: &tokens.access_token,
-            now: inner.context.now_seconds(),
-            occasion: Occasion::SignIn {
-                nonce: &self.flow.nonce,
-                max_age: self.flow.max_age,
-            },
-        };
-        inner
-            .context
-            .verify_id_token(server, id_token, &expected)
-            .await
-            .map(Some)
     }
 }
 
@@ -156,88 +161,18 @@ impl Drop for EndOnPanic {
     }
 }
 
-/// Stores the session in place of what was there: a new epoch, so that whatever is still under way for an older
-/// session is dropped.
-async fn store(
-    inner: &Arc<Inner>,
-    accepted: &Accepted,
-    tokens: TokenResponse,
-    claims: Option<Claims>,
-    sent_at: &SentAt,
-) -> Result<Session> {
-    let scope = tokens
-        .scope
-        .unwrap_or_else(|| Scope::from_response(&accepted.flow.scope));
-    let standing = Standing::SignedIn(Box::new(SignedIn {
-        claims,
-        scope,
-        refresh_token: tokens.refresh_token.clone(),
-        access_token: Some(StoredAccessToken {
-            token: tokens.access_token,
-            expiry: tokens.expires_in.map(|lifetime| sent_at.expiry(lifetime)),
-        }),
-        id_token: tokens.id_token,
-        provisional: false,
-        journal: None,
-    }));
-    let mut outcome = Err(Error::internal(Stage::Storage, "the session was not stored"));
-    for _ in 0..COMMIT_ATTEMPTS {
-        let (least_epoch, least_generation) = inner.slot.after_newest();
-        let (epoch, generation, expected) = match inner.slot.read_raw().await {
-            Ok(Some((Ok(old), stored))) => (
-                least_epoch.max(old.epoch.saturating_add(1)),
-                least_generation.max(old.generation.saturating_add(1)),
-                stored.generation,
-            ),
-            // What nobody can read any more must not keep the user from signing in again.
-            Ok(Some((Err(_), stored))) => (least_epoch, least_generation, stored.generation),
-            Ok(None) => (least_epoch, least_generation, Generation::ABSENT),
-            Err(error) => {
-                outcome = Err(error);
-                break;
+impl Inner {
+    /// Gives a grant back that cannot be kept. Best effort: the sign-in failed already, and says why.
+    pub(super) fn revoke_quietly(&self, token: Option<RefreshToken>) {
+        let Some(token) = token else { return };
+        let context = Arc::clone(&self.context);
+        self.context.spawn(async move {
+            if let Err(error) = context.revoke(&token).await {
+                debug!(
+                    code = error.code(),
+                    "a refresh token that is not kept was not revoked"
+                );
             }
-        };
-        let record = SessionRecord {
-            epoch,
-            generation,
-            standing: standing.clone(),
-        };
-        match inner
-            .context
-            .commit(&inner.slot.key, expected, record.encode())
-            .await
-        {
-            Ok(CommitOutcome::Committed(_)) => {
-                inner.slot.publish(&record);
-                let session = Session::of(&inner.slot, &record);
-                outcome =
-                    session.ok_or_else(|| Error::internal(Stage::Session, "a new session was over at once"));
-                break;
-            }
-            Ok(CommitOutcome::Conflict(_)) => {}
-            Err(error) => {
-                outcome = Err(error);
-                break;
-            }
-        }
+        });
     }
-    if outcome.is_err()
-        && let Some(token) = tokens.refresh_token
-    {
-        revoke_quietly(inner, token);
-    }
-    outcome
-}
-
-/// Gives a grant back that cannot be kept. Best effort: the sign-in failed already, and says why.
-fn revoke_quietly(inner: &Arc<Inner>, token: token::RefreshToken) {
-    let context = Arc::clone(&inner.context);
-    inner.context.spawn(async move {
-        if let Err(error) = context.revoke(&token).await {
-            debug!(
-                code = error.code(),
-                "a refresh token that is not kept was not revoked"
-            );
-        }
-    });
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ mod exchange;
 mod flow;
 mod listening;
 mod pending;
+mod provisional;
 mod sign_in;
 
 pub use self::builder::ClientBuilder;
@@ -20,12 +22,14 @@ pub use self::pending::{Canceller, PendingSignIn, SignInProgress};
 
 use self::pending::Attempt;
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::ports::UserAgent;
+use crate::ports::{UserAgent, UserAgentFailure};
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::redirect::RedirectUri;
 use crate::protocol::scope::Scope;
 use crate::session::context::Context;
-use crate::session::{Session, SessionState, Slot};
+use crate::session::sessions::Sessions;
+use crate::session::{Session, SessionState};
+use crate::sync::lock;
 
 /// One app's client at one authorization server. Cheap to clone; all clones are one client.
 ///
@@ -52,13 +56,16 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     context: Arc<Context>,
-    slot: Arc<Slot>,
+    sessions: Sessions,
     redirect: RedirectUri,
     scope: Scope,
     user_agent: Option<Arc<dyn UserAgent>>,
     sign_in_timeout: Duration,
     /// The sign-ins that a caller in this process waits for, by the name of their flow record.
     attempts: Mutex<HashMap<String, Arc<Attempt>>>,
+    /// Whether storage may hold sign-ins of before that nobody has looked at.
+    unsettled: AtomicBool,
+    settling: tokio::sync::Mutex<()>,
 }
 
 impl Client {
@@ -68,23 +75,53 @@ impl Client {
         ClientBuilder::new(issuer.into(), client_id.into())
     }
 
-    /// The stored session, if somebody is signed in. Reads storage; asks no server.
+    /// The stored session, if somebody is signed in; of several, that of the user who signed in last. Reads storage and
+    /// asks no server, with one exception: a sign-in that had to wait for the server's signing keys is finished first.
     ///
     /// Safe to cancel.
     ///
     /// # Errors
+    /// Code `sign_in_unverified`: a sign-in still waits for the server's keys; ask again later.
     /// [`ErrorKind::StorageLocked`] and [`ErrorKind::StorageLost`]: storage could not say. Neither means that nobody
     /// is signed in.
     pub async fn session(&self) -> Result<Option<Session>> {
-        let slot = Arc::clone(&self.0.slot);
-        self.0.context.run(async move { slot.restore().await }).await
+        let inner = Arc::clone(&self.0);
+        self.0
+            .context
+            .run(async move {
+                let undecided = inner.settle().await;
+                match (inner.sessions.current().await?, undecided) {
+                    (None, Some(error)) => Err(error),
+                    (session, _) => Ok(session),
+                }
+            })
+            .await
+    }
+
+    /// All stored sessions of this client, the latest sign-in first. More than one only with
+    /// [`several_accounts`](ClientBuilder::several_accounts). Reads storage; asks no server.
+    ///
+    /// Safe to cancel.
+    ///
+    /// # Errors
+    /// As [`session`](Client::session).
+    pub async fn sessions(&self) -> Result<Vec<Session>> {
+        let inner = Arc::clone(&self.0);
+        self.0
+            .context
+            .run(async move {
+                inner.settle().await;
+                inner.sessions.all().await
+            })
+            .await
     }
 
     /// Whether somebody is signed in, now and at every change. The first value is
-    /// [`SessionState::Loading`] until [`session`](Client::session) or a sign-in has asked storage.
+    /// [`SessionState::Loading`] until [`session`](Client::session) or a sign-in has asked storage. Of several sessions one
+    /// that is signed in is enough; each has a [`state`](Session::state) of its own.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<SessionState> {
-        self.0.slot.state()
+        self.0.sessions.state()
     }
 
     /// The server's metadata, fetched if it is not at hand.
@@ -109,6 +146,23 @@ impl Client {
         self.0.context.drain().await;
     }
 
+    /// Forgets everything that this client keeps on the device: every session, every sign-in under way, and what is known
+    /// of the server. For "reset this app" and for erasing a user's data; to sign a user out use
+    /// [`Session::sign_out`], which also tells the server.
+    ///
+    /// What stays is, for each session there was, a number that keeps a refresh under way from bringing it back; it names
+    /// neither user nor server. Sessions of other clients in the same storage are not touched. Safe to cancel: it goes on.
+    ///
+    /// # Errors
+    /// If storage cannot be written. Then something may be left; try again.
+    pub async fn forget_everything(&self) -> Result<()> {
+        let inner = Arc::clone(&self.0);
+        self.0
+            .context
+            .run(async move { inner.forget_everything().await })
+            .await
+    }
+
     fn no_user_agent(&self) -> Error {
         Error::new(
             ErrorKind::NoBrowser,
@@ -116,6 +170,22 @@ impl Client {
             "no_user_agent",
             "this client has no browser to open: give it one with ClientBuilder::user_agent, or show the URL of begin_sign_in yourself",
         )
+    }
+}
+
+impl Inner {
+    async fn forget_everything(&self) -> Result<()> {
+        for attempt in lock(&self.attempts).values() {
+            attempt.call_off(Error::from(UserAgentFailure::Cancelled));
+        }
+        // Flows first: one that ends meanwhile would make a session.
+        for flow in self.context.list(&self.context.names.flows()).await? {
+            self.context.remove_record(&flow).await?;
+        }
+        for slot in self.sessions.every_slot().await? {
+            slot.erase().await?;
+        }
+        self.context.forget_knowledge().await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -148,6 +149,7 @@ fn lost() -> Error {
 /// not end the sign-in; [`cancel`](PendingSignIn::cancel) does.
 pub struct PendingSignIn {
     pub(super) authorization_url: String,
+    pub(super) url_lifetime: Option<Duration>,
     pub(super) redirect_uri: String,
     pub(super) diagnostic_id: String,
     pub(super) attempt: Arc<Attempt>,
@@ -158,6 +160,14 @@ impl PendingSignIn {
     #[must_use]
     pub fn authorization_url(&self) -> &str {
         &self.authorization_url
+    }
+
+    /// For how long after [`begin_sign_in`](crate::Client::begin_sign_in) the server accepts the URL, where it limits that:
+    /// a pushed request (RFC 9126 §2.2) is good for a minute or so. A browser that is opened later shows an error; begin the
+    /// sign-in anew then.
+    #[must_use]
+    pub fn authorization_url_lifetime(&self) -> Option<Duration> {
+        self.url_lifetime
     }
 
     /// The redirect URI of this sign-in, with the port that was bound where it is a loopback one.

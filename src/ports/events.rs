@@ -1,8 +1,32 @@
 //! What happens to sessions, told to whoever wants to know.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
+use super::RecordKey;
 use crate::error::{EndReason, Error};
+
+/// Names one stored session, the same in every process and after every start. It tells neither issuer nor user.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(String);
+
+impl SessionId {
+    pub(crate) fn of(key: &RecordKey) -> Self {
+        let name = key.as_str();
+        Self(name.strip_prefix("session.").unwrap_or(name).to_owned())
+    }
+
+    /// The id as text: lower-case letters, digits and `.`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Something that happened to a session. Never holds a secret.
 #[derive(Clone, Debug)]
@@ -32,6 +56,12 @@ pub enum SessionEvent {
     },
     /// The user signed out here.
     SignedOut,
+    /// A sign-in of an earlier run of the app was found that cannot come to an end any more: the process that began it
+    /// is gone, and its time is over. Told once. Belongs to no session.
+    SignInInterrupted {
+        /// The diagnostic id that the sign-in had.
+        diagnostic_id: String,
+    },
 }
 
 /// The event port.
@@ -40,8 +70,8 @@ pub enum SessionEvent {
 /// Called with no lock held, after storage, snapshot and waiters have all seen the change; it may call back
 /// into the session. It must not block: it runs on the core's executor.
 pub trait EventSink: Send + Sync + Debug {
-    /// Takes note of one event.
-    fn event(&self, event: SessionEvent);
+    /// Takes note of one event, and of which session it is about.
+    fn event(&self, session: Option<&SessionId>, event: SessionEvent);
 }
 
 /// The sink for apps that do not listen.
@@ -49,5 +79,5 @@ pub trait EventSink: Send + Sync + Debug {
 pub struct NoEvents;
 
 impl EventSink for NoEvents {
-    fn event(&self, _event: SessionEvent) {}
+    fn event(&self, _session: Option<&SessionId>, _event: SessionEvent) {}
 }

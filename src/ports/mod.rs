@@ -19,7 +19,7 @@ mod storage;
 mod user_agent;
 
 pub use self::clock::Clock;
-pub use self::events::{EventSink, NoEvents, SessionEvent};
+pub use self::events::{EventSink, NoEvents, SessionEvent, SessionId};
 pub use self::http::{HttpFailure, HttpFailureReason, HttpRequest, HttpResponse, HttpTransport};
 pub use self::process_lock::{LockFailure, LockGuard, ProcessLock};
 pub use self::random::{Random, RandomFailure};

@@ -1,18 +1,29 @@
 //! The authorization request (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1).
+//!
+//! One list of parameters, made once: it goes into the URL for the browser, or into the body that is pushed
+//! beforehand (`par`).
 
-use url::Url;
+use std::borrow::Cow;
 
+use super::claims::ClaimsRequest;
+use super::endpoint;
+use super::metadata::AuthorizationServer;
 use super::pkce::CodeChallenge;
 use super::redirect::RedirectUri;
+use super::resource::Resource;
 use super::scope::Scope;
+use super::token::IdToken;
 use crate::error::{Error, Result, Stage};
 
-/// Parameters that the core sets, or that would undo a protection: an app cannot pass them as extras.
-const RESERVED: [&str; 24] = [
+/// Parameters that the core sets, or that would undo a protection: an app cannot pass them as extras, and an
+/// endpoint must not bring them.
+pub(crate) const RESERVED: [&str; 37] = [
     "response_type",
     "response_mode",
     "client_id",
     "client_secret",
+    "client_assertion",
+    "client_assertion_type",
     "redirect_uri",
     "scope",
     "state",
@@ -21,8 +32,15 @@ const RESERVED: [&str; 24] = [
     "code_challenge_method",
     "code_verifier",
     "code",
+    "error",
+    "iss",
+    "access_token",
+    "id_token",
+    "token_type",
     "request",
     "request_uri",
+    "registration",
+    "claims",
     "prompt",
     "login_hint",
     "max_age",
@@ -31,8 +49,12 @@ const RESERVED: [&str; 24] = [
     "resource",
     "grant_type",
     "refresh_token",
+    "username",
+    "password",
+    "token",
     "id_token_hint",
     "dpop_jkt",
+    "response",
 ];
 
 /// Whether and how the server is to involve the user (OpenID Connect Core §3.1.2.1).
@@ -47,6 +69,9 @@ pub enum Prompt {
     Consent,
     /// Let the user choose an account.
     SelectAccount,
+    /// Show the page for a new account (Initiating User Registration via OpenID Connect 1.0). Sent only to a server
+    /// that announces it; any other shows its usual page.
+    Create,
 }
 
 impl Prompt {
@@ -56,6 +81,7 @@ impl Prompt {
             Self::Login => "login",
             Self::Consent => "consent",
             Self::SelectAccount => "select_account",
+            Self::Create => "create",
         }
     }
 }
@@ -73,17 +99,34 @@ impl Prompt {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct SignInOptions {
+    scope: Option<Scope>,
     prompt: Vec<Prompt>,
     login_hint: Option<String>,
     max_age: Option<u32>,
     acr_values: Vec<String>,
+    claims: Option<ClaimsRequest>,
     ui_locales: Vec<String>,
-    resource: Vec<String>,
+    resources: Vec<Resource>,
     audience: Option<String>,
     extra: Vec<(String, String)>,
+    /// The first thing that was wrong; told when the sign-in begins, so that the options stay fluent.
+    problem: Option<Error>,
 }
 
 impl SignInOptions {
+    /// The scope of this one sign-in, instead of the client's. One token per item.
+    ///
+    /// A token that breaks the grammar of RFC 6749 §3.3 makes [`begin_sign_in`](crate::Client::begin_sign_in) fail
+    /// with the code `scope_malformed`.
+    #[must_use]
+    pub fn scope<S: AsRef<str>>(mut self, tokens: impl IntoIterator<Item = S>) -> Self {
+        match Scope::from_tokens(tokens) {
+            Ok(scope) => self.scope = Some(scope),
+            Err(error) => self.note(error),
+        }
+        self
+    }
+
     /// How the server is to involve the user. Without it, `consent` is sent where `offline_access` is asked for
     /// (OpenID Connect Core §11), and nothing otherwise.
     #[must_use]
@@ -106,10 +149,27 @@ impl SignInOptions {
         self
     }
 
-    /// The authentication contexts wanted, best first.
+    /// The authentication contexts wanted, best first. The ID token must then name one of them, or the sign-in fails
+    /// with the code `id_token_acr` (OpenID Connect Core §3.1.3.7 item 12).
     #[must_use]
     pub fn acr_values<S: Into<String>>(mut self, values: impl IntoIterator<Item = S>) -> Self {
         self.acr_values = values.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Claims to ask for one by one: a JSON object as in OpenID Connect Core §5.5, such as
+    /// `{"id_token":{"acr":{"essential":true,"values":["urn:example:gold"]}}}`. A server that does not know the parameter
+    /// passes it over.
+    ///
+    /// An `acr` of the ID token that is essential and has values is enforced, as with
+    /// [`acr_values`](Self::acr_values); both together are refused. Text that is no such object makes
+    /// [`begin_sign_in`](crate::Client::begin_sign_in) fail with the code `claims_malformed`.
+    #[must_use]
+    pub fn claims(mut self, json: impl AsRef<str>) -> Self {
+        match ClaimsRequest::parse(json.as_ref()) {
+            Ok(claims) => self.claims = Some(claims),
+            Err(error) => self.note(error),
+        }
         self
     }
 
@@ -121,9 +181,16 @@ impl SignInOptions {
     }
 
     /// An API that the access token is for, as a URI (RFC 8707 §2). Can be called several times.
+    ///
+    /// It must be absolute and without a fragment, else [`begin_sign_in`](crate::Client::begin_sign_in) fails with a
+    /// code that starts with `resource_`.
     #[must_use]
     pub fn resource(mut self, uri: impl Into<String>) -> Self {
-        self.resource.push(uri.into());
+        match Resource::parse(&uri.into()) {
+            Ok(resource) if self.resources.contains(&resource) => {}
+            Ok(resource) => self.resources.push(resource),
+            Err(error) => self.note(error),
+        }
         self
     }
 
@@ -138,7 +205,8 @@ impl SignInOptions {
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration), code `extra_reserved`, if Gatepass sets this
-    /// parameter itself or it would weaken the sign-in; `extra_repeated` if it was given before (RFC 6749 §3.1).
+    /// parameter itself or it would weaken the sign-in; `extra_repeated` if it was given before (RFC 6749 §3.1). One
+    /// that repeats what another option sends, such as `audience`, is told when the sign-in begins.
     pub fn extra(mut self, name: impl Into<String>, value: impl Into<String>) -> Result<Self> {
         let name = name.into();
         if name.is_empty() || RESERVED.contains(&name.as_str()) {
@@ -150,42 +218,113 @@ impl SignInOptions {
                 ),
             ));
         }
-        if self.extra.iter().any(|(known, _)| *known == name)
-            || (name == "audience" && self.audience.is_some())
-        {
-            return Err(Error::configuration(
-                "extra_repeated",
-                "RFC 6749 §3.1",
-                format!("the parameter {name:?} was given twice"),
-            ));
+        if self.extra.iter().any(|(known, _)| *known == name) {
+            return Err(repeated(&name));
         }
         self.extra.push((name, value.into()));
         Ok(self)
     }
 
-    pub(crate) fn requested_max_age(&self) -> Option<u32> {
-        self.max_age
+    fn note(&mut self, error: Error) {
+        self.problem.get_or_insert(error);
     }
 
-    /// The `prompt` to send.
-    fn prompt_values(&self, scope: &Scope) -> Result<Vec<Prompt>> {
-        if self.prompt.contains(&Prompt::None) && self.prompt.len() > 1 {
+    /// What was wrong with the options, if anything.
+    fn check(&self) -> Result<()> {
+        if let Some(problem) = &self.problem {
+            return Err(problem.clone());
+        }
+        if self.prompt.contains(&Prompt::None) && self.prompt.iter().any(|prompt| *prompt != Prompt::None) {
             return Err(Error::configuration(
                 "prompt_none_combined",
                 "OpenID Connect Core §3.1.2.1",
                 "prompt=none cannot be combined with another prompt",
             ));
         }
-        if self.prompt.is_empty() && scope.contains("offline_access") {
-            return Ok(vec![Prompt::Consent]);
+        if !self.acr_values.is_empty() && !self.essential_acr_values().is_empty() {
+            // What a server makes of both is left open (OpenID Connect Core §5.5.1.1).
+            return Err(Error::configuration(
+                "acr_requested_twice",
+                "OpenID Connect Core §5.5.1.1",
+                "acr_values and an essential acr in claims cannot be combined: ask in one of the two ways",
+            ));
         }
-        Ok(self.prompt.clone())
+        for (name, values) in [("acr_values", &self.acr_values), ("ui_locales", &self.ui_locales)] {
+            if let Some(value) = values
+                .iter()
+                .find(|value| value.is_empty() || value.contains(' '))
+            {
+                return Err(Error::configuration(
+                    "option_malformed",
+                    "OpenID Connect Core §3.1.2.1",
+                    format!(
+                        "{value:?} cannot stand in {name}, a list with spaces between its items: give them one by one"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The scope to ask for: of this sign-in, else the client's.
+    pub(crate) fn scope_or<'a>(&'a self, of_the_client: &'a Scope) -> &'a Scope {
+        self.scope.as_ref().unwrap_or(of_the_client)
+    }
+
+    pub(crate) fn requested_max_age(&self) -> Option<u32> {
+        self.max_age
+    }
+
+    /// The authentication contexts, one of which the ID token must name.
+    #[allow(
+        dead_code,
+        reason = "for the code exchange, which keeps them with the pending sign-in"
+    )]
+    pub(crate) fn requested_acr_values(&self) -> &[String] {
+        match self.essential_acr_values() {
+            [] => &self.acr_values,
+            essential => essential,
+        }
+    }
+
+    fn essential_acr_values(&self) -> &[String] {
+        self.claims
+            .as_ref()
+            .map_or(&[], ClaimsRequest::essential_acr_values)
+    }
+
+    /// The APIs that the access token is for.
+    #[allow(
+        dead_code,
+        reason = "for the code exchange, which keeps them with the pending sign-in"
+    )]
+    pub(crate) fn requested_resources(&self) -> &[Resource] {
+        &self.resources
+    }
+
+    /// The `prompt` to send. `create` goes only to a server that announces it: any other may answer with an error.
+    fn prompt_values(&self, scope: &Scope, server: &AuthorizationServer) -> Vec<&'static str> {
+        let mut prompts: Vec<&'static str> = Vec::new();
+        for prompt in &self.prompt {
+            let known = *prompt != Prompt::Create || server.supports_prompt("create");
+            if known && !prompts.contains(&prompt.as_str()) {
+                prompts.push(prompt.as_str());
+            }
+        }
+        // OpenID Connect Core §11: offline access is granted with consent.
+        if self.prompt.is_empty() && scope.contains("offline_access") {
+            prompts.push(Prompt::Consent.as_str());
+        }
+        prompts
     }
 }
 
-/// Everything that makes one authorization URL.
+/// Parameters by name, in the order in which they are sent.
+pub(crate) type Parameters<'a> = Vec<(&'a str, Cow<'a, str>)>;
+
+/// Everything that makes one authorization request.
 pub(crate) struct AuthorizationRequest<'a> {
-    pub(crate) endpoint: &'a Url,
+    pub(crate) server: &'a AuthorizationServer,
     pub(crate) client_id: &'a str,
     pub(crate) redirect: &'a RedirectUri,
     pub(crate) scope: &'a Scope,
@@ -193,83 +332,131 @@ pub(crate) struct AuthorizationRequest<'a> {
     pub(crate) nonce: &'a str,
     pub(crate) challenge: &'a CodeChallenge,
     pub(crate) options: &'a SignInOptions,
+    /// The last ID token of the user who is expected, expired or not: sent with `prompt=none` only.
+    pub(crate) id_token_hint: Option<&'a IdToken>,
 }
 
-impl AuthorizationRequest<'_> {
-    /// The URL for the browser. A query that the endpoint has already is kept (RFC 6749 §3.1).
-    pub(crate) fn to_url(&self) -> Result<String> {
-        let mut url = self.endpoint.clone();
-        if let Some((name, _)) = url
-            .query_pairs()
-            .find(|(name, _)| RESERVED.contains(&name.as_ref()))
-        {
-            return Err(Error::protocol(
-                Stage::AuthorizationRequest,
-                "endpoint_parameter",
-                "RFC 6749 §3.1",
-                format!(
-                    "the server's authorization endpoint sets the parameter {name:?} itself, and none may come twice"
-                ),
-            ));
+impl<'a> AuthorizationRequest<'a> {
+    /// The parameters, each once but for `resource` (RFC 6749 §3.1, RFC 8707 §2).
+    pub(crate) fn parameters(&self) -> Result<Parameters<'a>> {
+        let options = self.options;
+        options.check()?;
+        let mut list: Parameters<'a> = vec![
+            ("response_type", "code".into()),
+            ("client_id", self.client_id.into()),
+            ("redirect_uri", self.redirect.as_str().into()),
+        ];
+        if !self.scope.is_empty() {
+            list.push(("scope", self.scope.to_wire().into()));
         }
-        let prompt: Vec<&str> = self
-            .options
-            .prompt_values(self.scope)?
-            .into_iter()
-            .map(Prompt::as_str)
-            .collect();
-        {
-            let mut query = url.query_pairs_mut();
-            query
-                .append_pair("response_type", "code")
-                .append_pair("client_id", self.client_id)
-                .append_pair("redirect_uri", self.redirect.as_str());
-            if !self.scope.is_empty() {
-                query.append_pair("scope", &self.scope.to_wire());
-            }
-            query
-                .append_pair("state", self.state)
-                .append_pair("nonce", self.nonce)
-                .append_pair("code_challenge", self.challenge.as_str())
-                .append_pair("code_challenge_method", CodeChallenge::METHOD);
-            if !prompt.is_empty() {
-                query.append_pair("prompt", &prompt.join(" "));
-            }
-            if let Some(hint) = &self.options.login_hint {
-                query.append_pair("login_hint", hint);
-            }
-            if let Some(max_age) = self.options.max_age {
-                query.append_pair("max_age", &max_age.to_string());
-            }
-            for (name, values) in [
-                ("acr_values", &self.options.acr_values),
-                ("ui_locales", &self.options.ui_locales),
-            ] {
-                if !values.is_empty() {
-                    query.append_pair(name, &values.join(" "));
-                }
-            }
-            for resource in &self.options.resource {
-                query.append_pair("resource", resource);
-            }
-            if let Some(audience) = &self.options.audience {
-                query.append_pair("audience", audience);
-            }
-            query.extend_pairs(&self.options.extra);
+        list.extend([
+            ("state", self.state.into()),
+            ("nonce", self.nonce.into()),
+            ("code_challenge", self.challenge.as_str().into()),
+            ("code_challenge_method", CodeChallenge::METHOD.into()),
+        ]);
+        let prompts = options.prompt_values(self.scope, self.server);
+        if !prompts.is_empty() {
+            list.push(("prompt", prompts.join(" ").into()));
         }
-        Ok(url.into())
+        // OpenID Connect Core §3.1.2.1: without a page to ask on, the server is told whom we mean.
+        if let Some(hint) = self.id_token_hint
+            && prompts.contains(&Prompt::None.as_str())
+        {
+            list.push(("id_token_hint", hint.expose().into()));
+        }
+        if let Some(hint) = &options.login_hint {
+            list.push(("login_hint", hint.into()));
+        }
+        if let Some(max_age) = options.max_age {
+            list.push(("max_age", max_age.to_string().into()));
+        }
+        for (name, values) in [
+            ("acr_values", &options.acr_values),
+            ("ui_locales", &options.ui_locales),
+        ] {
+            if !values.is_empty() {
+                list.push((name, values.join(" ").into()));
+            }
+        }
+        if let Some(claims) = &options.claims {
+            list.push(("claims", claims.as_str().into()));
+        }
+        for resource in &options.resources {
+            list.push(("resource", resource.as_str().into()));
+        }
+        if let Some(audience) = &options.audience {
+            list.push(("audience", audience.into()));
+        }
+        for (name, value) in &options.extra {
+            if list.iter().any(|(known, _)| known == name) {
+                return Err(repeated(name));
+            }
+            list.push((name, value.into()));
+        }
+        // RFC 6749 §3.1: without a value it counts as omitted, so it is.
+        list.retain(|(_, value)| !value.is_empty());
+        Ok(list)
     }
+
+    /// The URL for the browser, with everything in it.
+    pub(crate) fn to_url(&self) -> Result<String> {
+        let mut parameters = self.parameters()?;
+        let url = |parameters: &Parameters<'_>| {
+            endpoint::with_parameters(
+                self.server.authorization_endpoint(),
+                &RESERVED,
+                parameters,
+                Stage::AuthorizationRequest,
+            )
+        };
+        let whole = url(&parameters)?;
+        if whole.len() <= endpoint::MAX_URL_BYTES || self.id_token_hint.is_none() {
+            return Ok(whole);
+        }
+        // The hint is of use only if the URL arrives.
+        parameters.retain(|(name, _)| *name != "id_token_hint");
+        url(&parameters)
+    }
+}
+
+fn repeated(name: &str) -> Error {
+    Error::configuration(
+        "extra_repeated",
+        "RFC 6749 §3.1",
+        format!("the parameter {name:?} was given twice"),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::endpoint::TransportPolicy;
     use crate::protocol::form::Form;
+    use crate::protocol::issuer::Issuer;
     use crate::protocol::pkce::CodeVerifier;
 
+    fn server(endpoint: &str, more: &str) -> AuthorizationServer {
+        let document = format!(
+            r#"{{"issuer":"https://as.example","authorization_endpoint":"{endpoint}","token_endpoint":"https://as.example/t"{more}}}"#
+        );
+        let policy = TransportPolicy::default();
+        let issuer = Issuer::parse("https://as.example", policy).unwrap();
+        AuthorizationServer::parse(document.as_bytes(), &issuer, policy).unwrap()
+    }
+
     fn url(endpoint: &str, scope: &[&str], options: &SignInOptions) -> Result<String> {
+        url_of(&server(endpoint, ""), scope, options, None)
+    }
+
+    fn url_of(
+        server: &AuthorizationServer,
+        scope: &[&str],
+        options: &SignInOptions,
+        hint: Option<&IdToken>,
+    ) -> Result<String> {
         AuthorizationRequest {
-            endpoint: &Url::parse(endpoint).unwrap(),
+            server,
             client_id: "my-app",
             redirect: &RedirectUri::parse("https://app.example.com/callback").unwrap(),
             scope: &Scope::from_tokens(scope).unwrap(),
@@ -277,6 +464,7 @@ mod tests {
             nonce: "the-nonce",
             challenge: &CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk".into()).challenge(),
             options,
+            id_token_hint: hint,
         }
         .to_url()
     }
@@ -286,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn oa_15_pk_04_pk_06_oc_02_the_parameters() {
+    fn oa_15_pk_04_pk_06_pk_10_na_02_oc_02_the_parameters() {
         let url = url(
             "https://as.example/authorize",
             &["openid", "profile"],
@@ -364,5 +552,152 @@ mod tests {
         }
         let once = SignInOptions::default().extra("tenant", "a").unwrap();
         assert_eq!(once.extra("tenant", "b").unwrap_err().code(), "extra_repeated");
+    }
+
+    #[test]
+    fn oa_07_an_extra_never_repeats_what_an_option_sends() {
+        let extra = SignInOptions::default().extra("audience", "a").unwrap();
+        let at = |options: &SignInOptions| url("https://as.example/a", &["openid"], options);
+        assert_eq!(query(&at(&extra).unwrap()).get("audience"), Some("a"));
+        assert_eq!(at(&extra.audience("b")).unwrap_err().code(), "extra_repeated");
+        let after = SignInOptions::default()
+            .audience("b")
+            .extra("audience", "a")
+            .unwrap();
+        assert_eq!(at(&after).unwrap_err().code(), "extra_repeated");
+    }
+
+    #[test]
+    fn oa_08_what_has_no_value_is_not_sent() {
+        let options = SignInOptions::default()
+            .login_hint("")
+            .extra("tenant", "")
+            .unwrap();
+        let url = url("https://as.example/a", &["openid"], &options).unwrap();
+        assert!(!url.contains("login_hint") && !url.contains("tenant"), "{url}");
+    }
+
+    #[test]
+    fn oc_06_a_silent_sign_in_says_whom_it_means() {
+        let (server, none) = (
+            server("https://as.example/a", ""),
+            SignInOptions::default().prompt([Prompt::None]),
+        );
+        let hint = |options: &SignInOptions, token: &str| {
+            let token = IdToken::new(token.to_owned());
+            let url = url_of(&server, &["openid"], options, Some(&token)).unwrap();
+            query(&url).get("id_token_hint").map(str::to_owned)
+        };
+        assert_eq!(hint(&none, "e30.e30.x").as_deref(), Some("e30.e30.x"));
+        assert_eq!(hint(&SignInOptions::default(), "e30.e30.x"), None);
+        assert_eq!(
+            hint(&none, &"x".repeat(endpoint::MAX_URL_BYTES)),
+            None,
+            "a URL that does not arrive helps nobody"
+        );
+    }
+
+    #[test]
+    fn oc_15_prompt_create_goes_to_a_server_that_knows_it() {
+        let options = SignInOptions::default().prompt([Prompt::Create]);
+        let prompt = |more: &str| {
+            let url = url_of(&server("https://as.example/a", more), &["openid"], &options, None).unwrap();
+            query(&url).get("prompt").map(str::to_owned)
+        };
+        assert_eq!(
+            prompt(r#","prompt_values_supported":["none","create"]"#).as_deref(),
+            Some("create")
+        );
+        assert_eq!(prompt(r#","prompt_values_supported":["none"]"#), None);
+        assert_eq!(prompt(""), None);
+    }
+
+    #[test]
+    fn ri_01_ri_02_resources_are_repeated_and_a_bad_one_is_told_at_the_beginning() {
+        let at = |options: &SignInOptions| url("https://as.example/a", &["openid"], options);
+        let options = SignInOptions::default()
+            .resource("https://api.example.com/a")
+            .resource("urn:example:b")
+            .resource("https://api.example.com/a");
+        let url = at(&options).unwrap();
+        assert!(
+            url.ends_with("&resource=https%3A%2F%2Fapi.example.com%2Fa&resource=urn%3Aexample%3Ab"),
+            "{url}"
+        );
+        let bad = options.resource("https://api.example.com/#x").resource("/api");
+        assert_eq!(
+            at(&bad).unwrap_err().code(),
+            "resource_fragment",
+            "the first problem"
+        );
+    }
+
+    #[test]
+    fn bc_11_a_sign_in_can_have_a_scope_of_its_own() {
+        let client = Scope::from_tokens(["openid", "offline_access"]).unwrap();
+        let own = SignInOptions::default().scope(["openid", "email"]);
+        assert_eq!(own.scope_or(&client).to_wire(), "openid email");
+        assert_eq!(SignInOptions::default().scope_or(&client), &client);
+        let bad = SignInOptions::default().scope(["a b"]);
+        assert_eq!(
+            url("https://as.example/a", &["openid"], &bad).unwrap_err().code(),
+            "scope_malformed"
+        );
+    }
+
+    #[test]
+    fn oc_08_lists_have_spaces_between_items_only() {
+        for options in [
+            SignInOptions::default().ui_locales(["fr CA"]),
+            SignInOptions::default().acr_values([""]),
+        ] {
+            assert_eq!(
+                url("https://as.example/a", &["openid"], &options)
+                    .unwrap_err()
+                    .code(),
+                "option_malformed"
+            );
+        }
+        let options = SignInOptions::default()
+            .ui_locales(["fr-CA", "fr"])
+            .acr_values(["urn:a", "urn:b"])
+            .max_age(0);
+        let url = url("https://as.example/a", &["openid"], &options).unwrap();
+        assert_eq!(query(&url).get("ui_locales"), Some("fr-CA fr"));
+        assert_eq!(query(&url).get("acr_values"), Some("urn:a urn:b"));
+        assert_eq!(query(&url).get("max_age"), Some("0"), "OC-05");
+    }
+
+    #[test]
+    fn na_28_pk_12_oa_37_the_url_holds_no_secret() {
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        let url = url("https://as.example/a", &["openid"], &SignInOptions::default()).unwrap();
+        assert!(!url.contains(verifier), "{url}");
+        assert!(
+            !url.contains("code_verifier") && !url.contains("client_secret"),
+            "{url}"
+        );
+    }
+
+    #[test]
+    fn oc_09_oc_10_claims_are_sent_once_and_an_essential_context_is_enforced() {
+        let at = |options: &SignInOptions| url("https://as.example/a", &["openid"], options);
+        let json = r#"{"id_token":{"acr":{"essential":true,"values":["urn:a b","urn:c"]}}}"#;
+        let options = SignInOptions::default().claims(json);
+        assert_eq!(query(&at(&options).unwrap()).get("claims"), Some(json));
+        assert_eq!(options.requested_acr_values(), ["urn:a b", "urn:c"]);
+        let both = options.acr_values(["urn:a"]);
+        assert_eq!(at(&both).unwrap_err().code(), "acr_requested_twice");
+        let voluntary = SignInOptions::default()
+            .claims(r#"{"id_token":{"acr":null}}"#)
+            .acr_values(["urn:a"]);
+        assert!(at(&voluntary).is_ok());
+        assert_eq!(voluntary.requested_acr_values(), ["urn:a"]);
+        let bad = SignInOptions::default().claims("{");
+        assert_eq!(at(&bad).unwrap_err().code(), "claims_malformed");
+        assert_eq!(
+            SignInOptions::default().extra("claims", json).unwrap_err().code(),
+            "extra_reserved"
+        );
     }
 }

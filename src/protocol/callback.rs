@@ -45,6 +45,12 @@ impl ValidatedCallback {
     pub(crate) fn code(&self) -> &AuthorizationCode {
         &self.code
     }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(code: &str) -> Self {
+        let code = AuthorizationCode::new(code.to_owned());
+        Self { code }
+    }
 }
 
 /// A refused callback.
@@ -112,15 +118,19 @@ impl Callback {
             })
     }
 
+    /// Whether it came in at this very redirect URI. Compared as strings, so that neither a prefix nor a URL parser's
+    /// repairs let another one pass (RFC 8252 §8.10).
+    pub(crate) fn came_to(&self, redirect: &RedirectUri) -> bool {
+        self.redirect == redirect.as_str()
+    }
+
     /// Checks the callback against the sign-in that its state led to.
     pub(crate) fn validate(&self, expected: &Expected<'_>) -> Result<ValidatedCallback, Refusal> {
         let keep_waiting = |error| Refusal {
             error,
             ends_flow: false,
         };
-        // RFC 8252 §8.10: the response must come in at the very redirect URI of the request. Compared as strings,
-        // so that neither a prefix nor a URL parser's repairs let another one pass.
-        if self.redirect != expected.redirect.as_str() {
+        if !self.came_to(expected.redirect) {
             return Err(keep_waiting(refused(
                 "redirect_mismatch",
                 "RFC 8252 §8.10",
@@ -323,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_11_12_a_forged_state_leaves_the_sign_in_alone() {
+    fn oa_21_oa_40_na_21_bi_11_12_a_forged_state_leaves_the_sign_in_alone() {
         assert_eq!(check("code=C"), waits("state_missing"));
         assert_eq!(check("code=C&state="), waits("state_missing"));
         assert_eq!(check("code=C&state=T"), waits("state_mismatch"));
@@ -332,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_15_16_17_is_01_to_05_the_issuer() {
+    fn is_01_to_05_is_08_bc_05_bi_15_16_17_the_issuer() {
         let required = |query: &str| check_at(&format!("{REDIRECT}?{query}"), REDIRECT, true);
         assert_eq!(required("code=C&state=S"), ends("iss_missing"));
         assert_eq!(required("error=access_denied&state=S"), ends("iss_missing"));
@@ -357,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_18_19_26_the_wrong_response_mode() {
+    fn na_13_bc_08_bi_18_19_26_the_wrong_response_mode() {
         let fragment = format!("{REDIRECT}#code=C&state=S");
         assert_eq!(
             check_at(&fragment, REDIRECT, false),
@@ -419,5 +429,47 @@ mod tests {
             denied.server().unwrap().uri.as_deref(),
             Some("https://as.example/help")
         );
+    }
+
+    #[test]
+    fn oa_19_pk_07_oc_13_oc_14_what_each_error_asks_for() {
+        use crate::error::NextStep;
+        let mend = NextStep::FixConfiguration;
+        for (code, step) in [
+            ("invalid_request", mend),
+            ("unauthorized_client", mend),
+            ("access_denied", NextStep::None),
+            ("unsupported_response_type", mend),
+            ("invalid_scope", mend),
+            ("server_error", NextStep::SignInAgain),
+            ("temporarily_unavailable", NextStep::SignInAgain),
+            ("interaction_required", NextStep::SignInAgain),
+            ("login_required", NextStep::SignInAgain),
+            ("account_selection_required", NextStep::SignInAgain),
+            ("consent_required", NextStep::SignInAgain),
+            ("invalid_request_uri", mend),
+            ("invalid_request_object", mend),
+            ("request_not_supported", mend),
+            ("request_uri_not_supported", mend),
+            ("registration_not_supported", mend),
+            ("invalid_target", mend),
+            ("unmet_authentication_requirements", NextStep::ContactServer),
+            ("unheard_of", NextStep::ContactServer),
+        ] {
+            let callback = Callback::parse(&format!("{REDIRECT}?error={code}&state=S")).unwrap();
+            let refusal = callback
+                .validate(&Expected {
+                    redirect: &RedirectUri::parse(REDIRECT).unwrap(),
+                    state: &Secret::new("S".to_owned()),
+                    issuer: &Issuer::parse(ISSUER, TransportPolicy::default()).unwrap(),
+                    iss_required: false,
+                })
+                .unwrap_err();
+            let error = refusal.error;
+            assert_eq!(error.server().unwrap().error.as_deref(), Some(code), "verbatim");
+            assert_eq!(error.next_step(), step, "{code}");
+            assert!(!error.is_retryable(), "{code}: nothing is asked again by itself");
+            assert!(refusal.ends_flow, "{code}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Which URLs the core talks to: https, or http on a loopback address where the app allowed that by name.
 
+use std::borrow::Cow;
+
 use url::{Host, Url};
 
 use crate::error::{Error, Result, Stage};
@@ -84,6 +86,34 @@ pub(crate) fn parse(text: &str, name: &str, stage: Stage, policy: TransportPolic
         ));
     }
     Ok(url)
+}
+
+/// The longest URL that is made. A longer one may not arrive: servers and everything before them need to take no more
+/// than 8000 octets (RFC 9110 §4.1).
+pub(crate) const MAX_URL_BYTES: usize = 8_000;
+
+/// A URL that carries parameters in its query. A query that the endpoint has already is kept (RFC 6749 §3.1); one that
+/// holds any of them, or of the `reserved` names, is refused, as none may come twice.
+pub(crate) fn with_parameters(
+    endpoint: &Url,
+    reserved: &[&str],
+    parameters: &[(&str, Cow<'_, str>)],
+    stage: Stage,
+) -> Result<String> {
+    let mut url = endpoint.clone();
+    if let Some((name, _)) = url
+        .query_pairs()
+        .find(|(name, _)| reserved.contains(&name.as_ref()) || parameters.iter().any(|(own, _)| own == name))
+    {
+        return Err(Error::protocol(
+            stage,
+            "endpoint_parameter",
+            "RFC 6749 §3.1",
+            format!("the server's endpoint sets the parameter {name:?} itself, and none may come twice"),
+        ));
+    }
+    url.query_pairs_mut().extend_pairs(parameters);
+    Ok(url.into())
 }
 
 #[cfg(test)]

@@ -5,19 +5,21 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
+use super::callback::AuthorizationCode;
 use super::issuer::Issuer;
 use super::json::Object;
-use super::jwk::{Algorithm, JwkSet, NoKey};
-use super::jws::CompactJws;
-use super::signature;
+use super::jwk::{Algorithm, Hash, JwkSet};
+pub(crate) use super::jws::Refused;
+use super::jws::{CompactJws, Unsigned};
 use super::token::{AccessToken, IdToken};
 use crate::error::{Error, Result, Stage};
 use crate::secret::Secret;
 
 /// How far device and server clocks may be apart, in seconds.
 pub(crate) const SKEW_SECONDS: i64 = 60;
+
+const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// The claims of a verified ID token.
 #[derive(Clone)]
@@ -70,7 +72,8 @@ impl fmt::Debug for Claims {
 pub(crate) struct Expected<'a> {
     pub(crate) issuer: &'a Issuer,
     pub(crate) client_id: &'a str,
-    /// The algorithms in the server's metadata; without any, RS256 (§3.1.3.7 item 7).
+    /// The algorithms in the server's metadata; of those, the ones this build verifies count. Without any, RS256
+    /// (§3.1.3.7 item 7).
     pub(crate) algorithms: Option<&'a [String]>,
     pub(crate) access_token: &'a AccessToken,
     /// Now by the server's clock, in seconds since 1970.
@@ -82,93 +85,66 @@ pub(crate) struct Expected<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Occasion<'a> {
     /// With the code: the nonce of the request must be in it.
-    SignIn { nonce: &'a Secret, max_age: Option<u32> },
+    SignIn {
+        nonce: &'a Secret,
+        code: &'a AuthorizationCode,
+        max_age: Option<u32>,
+        /// The authentication contexts that were asked for, if any were.
+        acr_values: &'a [String],
+    },
     /// With a refresh: it must be about the same user and sign-in (§12.2).
     Refresh { original: &'a Claims },
-}
-
-/// Why an ID token is refused.
-#[derive(Debug)]
-pub(crate) enum Refused {
-    /// No key of the set fits; a newer set might have it (§10.1.1).
-    UnknownKey(Error),
-    /// For good.
-    Invalid(Error),
-}
-
-impl From<Error> for Refused {
-    fn from(error: Error) -> Self {
-        Self::Invalid(error)
-    }
-}
-
-impl Refused {
-    pub(crate) fn into_error(self) -> Error {
-        match self {
-            Self::UnknownKey(error) | Self::Invalid(error) => error,
-        }
-    }
 }
 
 /// Verifies signature and claims. The signature comes first: before it, a token says nothing.
 pub(crate) fn verify(token: &IdToken, keys: &JwkSet, expected: &Expected<'_>) -> Result<Claims, Refused> {
     let jws = CompactJws::parse(token.expose())?;
-    verify_signature(&jws, keys, expected)?;
-    Ok(check_claims(jws.payload, expected)?)
+    let algorithm = jws.verify(keys, expected.algorithms).map_err(unsigned)?;
+    Ok(check_claims(jws.payload, algorithm.hash(), expected)?)
 }
 
-fn verify_signature(jws: &CompactJws<'_>, keys: &JwkSet, expected: &Expected<'_>) -> Result<(), Refused> {
-    // Keys named in the header (`jwk`, `jku`, `x5c`, `x5u`) come from whoever made the token: never looked at.
-    let algorithm = jws
-        .header
-        .str("alg")
-        .and_then(Algorithm::from_name)
-        .filter(|algorithm| match expected.algorithms {
-            Some(allowed) => allowed.iter().any(|name| name == algorithm.name()),
-            None => *algorithm == Algorithm::Rs256,
-        })
-        .ok_or_else(|| {
-            refuse(
-                "id_token_algorithm",
-                "OpenID Connect Core §3.1.3.7 item 7",
-                "is not signed with an algorithm that the server announced and this build verifies (RS256, PS256, ES256)",
-            )
-        })?;
-    let kid = match jws.header.get("kid") {
-        None => None,
-        Some(Value::String(kid)) => Some(kid.as_str()),
-        Some(_) => {
-            return Err(refuse(
-                "id_token_key",
-                "RFC 7515 §4.1.4",
-                "has a kid that is not a string",
-            )
-            .into());
+fn unsigned(why: Unsigned) -> Refused {
+    let (code, clause, why) = match why {
+        Unsigned::Algorithm => {
+            let known: Vec<_> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+            let why = format!(
+                "is not signed with an algorithm that the server announced and this build verifies ({})",
+                known.join(", ")
+            );
+            return refuse("id_token_algorithm", "OpenID Connect Core §3.1.3.7 item 7", &why).into();
         }
-    };
-    let key = keys.select(kid, algorithm).map_err(|reason| match reason {
-        NoKey::Unknown => Refused::UnknownKey(refuse(
+        Unsigned::UnknownKey => {
+            return Refused::UnknownKey(refuse(
+                "id_token_key",
+                "OpenID Connect Core §10.1",
+                "is signed with a key that is not in the server's key set",
+            ));
+        }
+        Unsigned::Kid => (
             "id_token_key",
-            "OpenID Connect Core §10.1",
-            "is signed with a key that is not in the server's key set",
-        )),
-        NoKey::Ambiguous => Refused::Invalid(refuse(
+            "RFC 7515 §4.1.4",
+            "has a kid that is not a string",
+        ),
+        Unsigned::Type => (
+            "id_token_type",
+            "RFC 8725 §3.11",
+            "says that it is another kind of token",
+        ),
+        Unsigned::Ambiguous => (
             "id_token_key_ambiguous",
             "OpenID Connect Core §10.1",
             "fits several keys of the server and does not say which",
-        )),
-    })?;
-    signature::verify(algorithm, &key.key, jws.signing_input.as_bytes(), &jws.signature).map_err(|_| {
-        refuse(
+        ),
+        Unsigned::Signature => (
             "id_token_signature",
             "OpenID Connect Core §3.1.3.7 item 6",
             "has a signature that does not verify",
-        )
-        .into()
-    })
+        ),
+    };
+    refuse(code, clause, why).into()
 }
 
-fn check_claims(object: Object, expected: &Expected<'_>) -> Result<Claims> {
+fn check_claims(object: Object, hash: Hash, expected: &Expected<'_>) -> Result<Claims> {
     if object.str("iss") != Some(expected.issuer.as_str()) {
         return Err(refuse(
             "id_token_issuer",
@@ -189,9 +165,21 @@ fn check_claims(object: Object, expected: &Expected<'_>) -> Result<Claims> {
         })?
         .to_owned();
     check_times(&object, expected.now)?;
-    check_at_hash(&object, expected.access_token)?;
+    check_half_hash(&object, "at_hash", hash, expected.access_token.expose())?;
+    // A logout token has the same issuer, audience and keys (OpenID Connect Back-Channel Logout 1.0 §2.4).
+    if object
+        .get("events")
+        .is_some_and(|events| events.get(LOGOUT_EVENT).is_some())
+    {
+        return Err(refuse("id_token_type", "RFC 8725 §3.12", "is a logout token"));
+    }
     match expected.occasion {
-        Occasion::SignIn { nonce, max_age } => {
+        Occasion::SignIn {
+            nonce,
+            code,
+            max_age,
+            acr_values,
+        } => {
             if !object.str("nonce").is_some_and(|found| nonce.matches(found)) {
                 return Err(refuse(
                     "id_token_nonce",
@@ -202,6 +190,8 @@ fn check_claims(object: Object, expected: &Expected<'_>) -> Result<Claims> {
             if let Some(max_age) = max_age {
                 check_auth_time(&object, max_age, expected.now)?;
             }
+            check_half_hash(&object, "c_hash", hash, code.expose())?;
+            check_acr(&object, acr_values)?;
         }
         Occasion::Refresh { original } => check_same_sign_in(&object, original)?,
     }
@@ -249,7 +239,12 @@ fn check_times(object: &Object, now: i64) -> Result<()> {
             "has expired; if it was made just now, the clock of this device is wrong",
         ));
     }
-    if issued > now.saturating_add(SKEW_SECONDS) {
+    // No claim of an ID token, but of every JWT (RFC 7519 §4.1.5).
+    let not_before = match object.get("nbf") {
+        Some(_) => time("nbf")?,
+        None => issued,
+    };
+    if issued.max(not_before) > now.saturating_add(SKEW_SECONDS) {
         return Err(refuse(
             "id_token_from_the_future",
             "OpenID Connect Core §3.1.3.7 item 10",
@@ -259,22 +254,44 @@ fn check_times(object: &Object, now: i64) -> Result<()> {
     Ok(())
 }
 
-/// If there is an `at_hash`, the access token must be the one it was made for (§3.1.3.8). The hash is that of the
-/// algorithm; all algorithms here use SHA-256.
-fn check_at_hash(object: &Object, access_token: &AccessToken) -> Result<()> {
-    let Some(claim) = object.get("at_hash") else {
+/// If there is an `at_hash` or a `c_hash`, it must be of the token or code that came along (§3.1.3.6, §3.3.2.11): the
+/// left half of the hash that belongs to the algorithm of the signature.
+fn check_half_hash(object: &Object, name: &str, hash: Hash, of: &str) -> Result<()> {
+    let Some(claim) = object.get(name) else {
         return Ok(());
     };
-    let digest = Sha256::digest(access_token.expose());
-    let (left, _) = digest.split_at(16);
-    if claim.as_str() != Some(URL_SAFE_NO_PAD.encode(left).as_str()) {
-        return Err(refuse(
+    let digest = hash.digest(of.as_bytes());
+    let (left, _) = digest.split_at(digest.len() / 2);
+    if claim.as_str() == Some(URL_SAFE_NO_PAD.encode(left).as_str()) {
+        return Ok(());
+    }
+    Err(match name {
+        "c_hash" => refuse(
+            "id_token_c_hash",
+            "OpenID Connect Core §3.3.2.11",
+            "was not issued for the code that was exchanged",
+        ),
+        _ => refuse(
             "id_token_at_hash",
             "OpenID Connect Core §3.1.3.8",
             "was not issued together with the access token beside it",
-        ));
+        ),
+    })
+}
+
+fn check_acr(object: &Object, wanted: &[String]) -> Result<()> {
+    if wanted.is_empty()
+        || object
+            .str("acr")
+            .is_some_and(|acr| wanted.iter().any(|one| one == acr))
+    {
+        return Ok(());
     }
-    Ok(())
+    Err(refuse(
+        "id_token_acr",
+        "OpenID Connect Core §3.1.3.7 item 12",
+        "does not show that the user authenticated in any of the ways that were asked for",
+    ))
 }
 
 fn check_auth_time(object: &Object, max_age: u32, now: i64) -> Result<()> {
@@ -318,4 +335,4 @@ fn refuse(code: &'static str, clause: &'static str, why: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -6,6 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+use sha2::Digest as _;
 
 use super::json::Object;
 use crate::error::{Error, Result, Stage};
@@ -15,24 +16,48 @@ pub(crate) const MAX_SET_BYTES: usize = 512 * 1024;
 /// The most keys that are looked at.
 pub(crate) const MAX_KEYS: usize = 200;
 
-/// A signature algorithm (RFC 7518 §3.1) that an ID token may carry.
+/// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1) that this build verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Algorithm {
     Rs256,
     Ps256,
     Es256,
+    #[cfg(feature = "alg-es384")]
+    Es384,
+    #[cfg(feature = "alg-es512")]
+    Es512,
+    /// With Ed25519, the only curve of the two that servers use.
+    #[cfg(feature = "alg-eddsa")]
+    EdDsa,
+}
+
+/// A hash function, by the algorithm that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hash {
+    Sha256,
+    #[cfg(feature = "alg-es384")]
+    Sha384,
+    #[cfg(any(feature = "alg-es512", feature = "alg-eddsa"))]
+    Sha512,
 }
 
 impl Algorithm {
-    /// The algorithm of this name. `none` and the HMAC family are not among them: a public client has no secret
-    /// to check an HMAC with (OpenID Connect Core §3.1.3.7).
+    /// All there are. `none` and the HMAC family are not among them: a public client has no secret to check an HMAC
+    /// with (OpenID Connect Core §3.1.3.7).
+    pub(crate) const ALL: &[Self] = &[
+        Self::Rs256,
+        Self::Ps256,
+        Self::Es256,
+        #[cfg(feature = "alg-es384")]
+        Self::Es384,
+        #[cfg(feature = "alg-es512")]
+        Self::Es512,
+        #[cfg(feature = "alg-eddsa")]
+        Self::EdDsa,
+    ];
+
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "RS256" => Some(Self::Rs256),
-            "PS256" => Some(Self::Ps256),
-            "ES256" => Some(Self::Es256),
-            _ => None,
-        }
+        Self::ALL.iter().copied().find(|known| known.name() == name)
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -40,17 +65,96 @@ impl Algorithm {
             Self::Rs256 => "RS256",
             Self::Ps256 => "PS256",
             Self::Es256 => "ES256",
+            #[cfg(feature = "alg-es384")]
+            Self::Es384 => "ES384",
+            #[cfg(feature = "alg-es512")]
+            Self::Es512 => "ES512",
+            #[cfg(feature = "alg-eddsa")]
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    /// The hash of `at_hash` and `c_hash` (OpenID Connect Core §3.1.3.6). Ed25519 hashes with SHA-512 inside.
+    pub(crate) fn hash(self) -> Hash {
+        match self {
+            Self::Rs256 | Self::Ps256 | Self::Es256 => Hash::Sha256,
+            #[cfg(feature = "alg-es384")]
+            Self::Es384 => Hash::Sha384,
+            #[cfg(feature = "alg-es512")]
+            Self::Es512 => Hash::Sha512,
+            #[cfg(feature = "alg-eddsa")]
+            Self::EdDsa => Hash::Sha512,
         }
     }
 }
 
-/// The numbers of a public key.
+impl Hash {
+    pub(crate) fn digest(self, data: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha256 => sha2::Sha256::digest(data).to_vec(),
+            #[cfg(feature = "alg-es384")]
+            Self::Sha384 => sha2::Sha384::digest(data).to_vec(),
+            #[cfg(any(feature = "alg-es512", feature = "alg-eddsa"))]
+            Self::Sha512 => sha2::Sha512::digest(data).to_vec(),
+        }
+    }
+}
+
+/// The numbers of a public key. Coordinates have exactly the length of their curve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PublicKey {
     /// Modulus and exponent, big-endian, without leading zeros.
     Rsa { n: Vec<u8>, e: Vec<u8> },
-    /// A point on P-256, coordinates of exactly 32 bytes.
+    /// A point on P-256.
     P256 { x: [u8; 32], y: [u8; 32] },
+    /// A point on P-384.
+    #[cfg(feature = "alg-es384")]
+    P384 { x: [u8; 48], y: [u8; 48] },
+    /// A point on P-521.
+    #[cfg(feature = "alg-es512")]
+    P521 { x: [u8; 66], y: [u8; 66] },
+    /// A key of Ed25519 (RFC 8032 §5.1.5).
+    #[cfg(feature = "alg-eddsa")]
+    Ed25519 { x: [u8; 32] },
+}
+
+impl PublicKey {
+    fn fits(&self, algorithm: Algorithm) -> bool {
+        match self {
+            Self::Rsa { .. } => matches!(algorithm, Algorithm::Rs256 | Algorithm::Ps256),
+            Self::P256 { .. } => algorithm == Algorithm::Es256,
+            #[cfg(feature = "alg-es384")]
+            Self::P384 { .. } => algorithm == Algorithm::Es384,
+            #[cfg(feature = "alg-es512")]
+            Self::P521 { .. } => algorithm == Algorithm::Es512,
+            #[cfg(feature = "alg-eddsa")]
+            Self::Ed25519 { .. } => algorithm == Algorithm::EdDsa,
+        }
+    }
+
+    /// The thumbprint with SHA-256 (RFC 7638 §3, RFC 8037 §2): of the required members alone, in their order.
+    #[allow(dead_code, reason = "for proofs of possession")]
+    pub(crate) fn thumbprint(&self) -> String {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let curve = |name: &str, x: &[u8], y: &[u8]| {
+            format!(
+                r#"{{"crv":"{name}","kty":"EC","x":"{}","y":"{}"}}"#,
+                text(x),
+                text(y)
+            )
+        };
+        let members = match self {
+            Self::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text(e), text(n)),
+            Self::P256 { x, y } => curve("P-256", x, y),
+            #[cfg(feature = "alg-es384")]
+            Self::P384 { x, y } => curve("P-384", x, y),
+            #[cfg(feature = "alg-es512")]
+            Self::P521 { x, y } => curve("P-521", x, y),
+            #[cfg(feature = "alg-eddsa")]
+            Self::Ed25519 { x } => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, text(x)),
+        };
+        text(&sha2::Sha256::digest(members))
+    }
 }
 
 /// One usable key.
@@ -117,11 +221,7 @@ impl JwkSet {
 impl Jwk {
     /// A key is used with one algorithm only (RFC 8725 §3.1).
     fn fits(&self, algorithm: Algorithm) -> bool {
-        let kind_fits = match self.key {
-            PublicKey::Rsa { .. } => matches!(algorithm, Algorithm::Rs256 | Algorithm::Ps256),
-            PublicKey::P256 { .. } => algorithm == Algorithm::Es256,
-        };
-        kind_fits && self.algorithm.is_none_or(|own| own == algorithm)
+        self.key.fits(algorithm) && self.algorithm.is_none_or(|own| own == algorithm)
     }
 }
 
@@ -143,12 +243,33 @@ fn read_key(entry: &Map<String, Value>) -> Option<Jwk> {
     };
     let key = match text("kty")? {
         "RSA" => rsa_key(text("n")?, text("e")?)?,
-        "EC" if text("crv")? == "P-256" => PublicKey::P256 {
+        "EC" => match text("crv")? {
+            "P-256" => PublicKey::P256 {
+                x: coordinate(text("x")?)?,
+                y: coordinate(text("y")?)?,
+            },
+            #[cfg(feature = "alg-es384")]
+            "P-384" => PublicKey::P384 {
+                x: coordinate(text("x")?)?,
+                y: coordinate(text("y")?)?,
+            },
+            #[cfg(feature = "alg-es512")]
+            "P-521" => PublicKey::P521 {
+                x: coordinate(text("x")?)?,
+                y: coordinate(text("y")?)?,
+            },
+            _ => return None,
+        },
+        #[cfg(feature = "alg-eddsa")]
+        "OKP" if text("crv")? == "Ed25519" => PublicKey::Ed25519 {
             x: coordinate(text("x")?)?,
-            y: coordinate(text("y")?)?,
         },
         _ => return None,
     };
+    // A key that says it is for an algorithm of another kind is a mistake, and of no use.
+    if !algorithm.is_none_or(|algorithm| key.fits(algorithm)) {
+        return None;
+    }
     Some(Jwk {
         key,
         kid: text("kid").map(str::to_owned),
@@ -172,7 +293,8 @@ fn rsa_key(n: &str, e: &str) -> Option<PublicKey> {
     fits.then_some(PublicKey::Rsa { n, e })
 }
 
-fn coordinate(text: &str) -> Option<[u8; 32]> {
+/// The length is that of the curve, leading zeros included (RFC 7518 §6.2.1.2, RFC 8037 §2).
+fn coordinate<const N: usize>(text: &str) -> Option<[u8; N]> {
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
@@ -267,5 +389,79 @@ mod tests {
         for bad in ["", "<html>", "{}", r#"{"keys":{}}"#] {
             assert_eq!(code(bad), "jwks_malformed", "{bad}");
         }
+    }
+
+    #[test]
+    fn jw_17_tv_15_tv_34_thumbprints() {
+        // TV-34: RFC 7638 §3.1; `alg` and `kid` do not enter.
+        let rsa = set(
+            r#"{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}"#,
+        );
+        assert_eq!(
+            rsa.keys[0].key.thumbprint(),
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        );
+        let ec = set(&format!("{{{EC}}}"));
+        assert_eq!(
+            ec.keys[0].key.thumbprint(),
+            "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U"
+        );
+    }
+
+    #[test]
+    fn tv_18_the_sample_key_for_encryption_verifies_nothing() {
+        let numbers = r#""kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM""#;
+        assert!(
+            set(&format!(r#"{{{numbers},"use":"enc","kid":"1"}}"#))
+                .keys
+                .is_empty()
+        );
+        let other = set(&format!("{{{numbers}}}"));
+        assert_eq!(
+            other.keys[0].key.thumbprint(),
+            "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s"
+        );
+    }
+
+    #[cfg(feature = "alg-eddsa")]
+    #[test]
+    fn jw_17_tv_35_the_thumbprint_of_ed25519() {
+        let key = set(r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#);
+        assert_eq!(
+            key.keys[0].key.thumbprint(),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
+        assert!(key.select(None, Algorithm::EdDsa).is_ok());
+        for bad in [
+            r#"{"kty":"OKP","crv":"Ed448","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+            r#"{"kty":"OKP","crv":"X25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+            r#"{"kty":"EC","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+            r#"{"kty":"OKP","crv":"Ed25519","x":"11qY"}"#,
+            r#"{"kty":"OKP","crv":"Ed25519"}"#,
+        ] {
+            assert!(set(bad).keys.is_empty(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bi_74_a_curve_goes_with_its_own_algorithm_and_length() {
+        for bad in [
+            r#""kty":"EC","crv":"P-384","alg":"ES256""#,
+            r#""kty":"EC","crv":"P-521","alg":"ES256""#,
+            r#""kty":"EC","crv":"secp256k1""#,
+            r#""kty":"EC""#,
+            r#""kty":"RSA""#,
+        ] {
+            let coordinates = EC.split_once(r#""x""#).unwrap().1;
+            assert!(
+                set(&format!(r#"{{{bad},"x"{coordinates}}}"#)).keys.is_empty(),
+                "{bad}"
+            );
+        }
+        let short = EC.replace(
+            "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "g83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVA",
+        );
+        assert!(set(&format!("{{{short}}}")).keys.is_empty(), "31 bytes");
     }
 }

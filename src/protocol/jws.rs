@@ -3,7 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use serde_json::Value;
+
 use super::json::Object;
+use super::jwk::{Algorithm, JwkSet, NoKey};
+use super::signature;
 use crate::error::{Error, Result, Stage};
 
 /// The longest token that is looked at.
@@ -62,6 +66,93 @@ impl<'a> CompactJws<'a> {
     }
 }
 
+/// Why a token does not count as signed by the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsigned {
+    /// It names no algorithm that the server announced and this build verifies.
+    Algorithm,
+    /// Its `kid` is not a string.
+    Kid,
+    /// It says that it is another kind of token.
+    Type,
+    /// No key of the set fits; a newer set might have it (OpenID Connect Core §10.1.1).
+    UnknownKey,
+    /// Several keys fit, and guessing is not verifying.
+    Ambiguous,
+    /// The signature does not verify.
+    Signature,
+}
+
+/// Why a signed answer is refused.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// No key of the set fits; a newer set might have it (§10.1.1).
+    UnknownKey(Error),
+    /// For good.
+    Invalid(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+impl Refused {
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::UnknownKey(error) | Self::Invalid(error) => error,
+        }
+    }
+}
+
+impl CompactJws<'_> {
+    /// Verifies the signature with the one key that the header leads to, and says which algorithm it was. `announced`
+    /// are the algorithms in the server's metadata; without any it is RS256 (OpenID Connect Core §3.1.3.7 item 7).
+    pub(crate) fn verify(&self, keys: &JwkSet, announced: Option<&[String]>) -> Result<Algorithm, Unsigned> {
+        // Keys named in the header (`jwk`, `jku`, `x5c`, `x5u`) come from whoever made the token: never looked at.
+        let algorithm = self
+            .header
+            .str("alg")
+            .and_then(Algorithm::from_name)
+            .filter(|algorithm| match announced {
+                Some(names) => names.iter().any(|name| name == algorithm.name()),
+                None => *algorithm == Algorithm::Rs256,
+            })
+            .ok_or(Unsigned::Algorithm)?;
+        // A token that is typed as another kind, such as `at+jwt` or `logout+jwt`, is not for here (RFC 8725 §3.11).
+        if let Some(kind) = self.header.get("typ")
+            && !kind.as_str().is_some_and(is_plain_type)
+        {
+            return Err(Unsigned::Type);
+        }
+        let kid = match self.header.get("kid") {
+            None => None,
+            Some(Value::String(kid)) => Some(kid.as_str()),
+            Some(_) => return Err(Unsigned::Kid),
+        };
+        let key = keys.select(kid, algorithm).map_err(|reason| match reason {
+            NoKey::Unknown => Unsigned::UnknownKey,
+            NoKey::Ambiguous => Unsigned::Ambiguous,
+        })?;
+        signature::verify(
+            algorithm,
+            &key.key,
+            self.signing_input.as_bytes(),
+            &self.signature,
+        )
+        .map_err(|_| Unsigned::Signature)?;
+        Ok(algorithm)
+    }
+}
+
+/// Whether a `typ` leaves open which kind of JWT it is. The kinds that have a type of their own end in `+jwt`.
+fn is_plain_type(kind: &str) -> bool {
+    let kind = kind.to_ascii_lowercase();
+    let kind = kind.strip_prefix("application/").unwrap_or(&kind);
+    !kind.ends_with("+jwt")
+}
+
 fn malformed(why: &str) -> Error {
     Error::protocol(
         Stage::IdToken,
@@ -84,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_58_bu_08_only_the_compact_form() {
+    fn jw_11_oc_21_bi_58_bu_08_only_the_compact_form() {
         let (header, payload) = (part(r#"{"alg":"ES256"}"#), part(r#"{"iss":"a"}"#));
         assert!(CompactJws::parse(&format!("{header}.{payload}.AAAA")).is_ok());
         for bad in [

@@ -39,6 +39,20 @@ impl Scope {
         )
     }
 
+    /// Refuses a scope that reaches beyond what was granted: a refresh cannot widen a grant (RFC 6749 §6).
+    pub(crate) fn require_within(&self, granted: &Self) -> Result<()> {
+        match self.0.iter().find(|token| !granted.contains(token)) {
+            None => Ok(()),
+            Some(token) => Err(Error::configuration(
+                "scope_not_granted",
+                "RFC 6749 §6",
+                format!(
+                    "the scope {token:?} was not granted at sign-in, and a refresh cannot add it: sign in again with it"
+                ),
+            )),
+        }
+    }
+
     pub(crate) fn contains(&self, token: &str) -> bool {
         self.0.iter().any(|known| known == token)
     }
@@ -63,6 +77,8 @@ impl PartialEq for Scope {
         self.0.iter().all(|token| other.contains(token)) && other.0.iter().all(|token| self.contains(token))
     }
 }
+
+impl Eq for Scope {}
 
 /// `1*( %x21 / %x23-5B / %x5D-7E )`
 fn is_scope_token(token: &str) -> bool {
@@ -89,5 +105,18 @@ mod tests {
         assert_eq!(a.to_wire(), "openid profile");
         assert_eq!(a, Scope::from_tokens(["profile", "openid"]).unwrap());
         assert_ne!(a, Scope::from_tokens(["profile", "OpenID"]).unwrap());
+    }
+
+    #[test]
+    fn oa_30_a_refresh_asks_for_no_more_than_was_granted() {
+        let scope = |text| Scope::from_response(text);
+        let granted = scope("openid profile api");
+        for within in ["", "api", "profile openid", "openid profile api"] {
+            scope(within).require_within(&granted).unwrap();
+        }
+        for beyond in ["admin", "api admin", "API"] {
+            let error = scope(beyond).require_within(&granted).unwrap_err();
+            assert_eq!(error.code(), "scope_not_granted", "{beyond}");
+        }
     }
 }

@@ -9,15 +9,19 @@ use ::http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::callback::{ValidatedCallback, https_only};
+use super::answer::{host_of, is_json_content, oauth_error, redact, status_only, with_wait};
+use super::callback::ValidatedCallback;
 use super::form;
 use super::json::{self, JsonError, Object};
 use super::pkce::CodeVerifier;
 use super::redirect::RedirectUri;
+use super::resource::Resource;
 use super::scope::Scope;
 use super::text;
-use crate::error::{Delivery, Error, ErrorKind, ServerError, Stage};
+use crate::error::{Delivery, Error, ErrorKind, Stage};
 use crate::secret::secret_newtype;
+
+pub(crate) use super::answer::retry_after;
 
 /// A lifetime longer than this is not believed.
 const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -38,29 +42,45 @@ secret_newtype! {
 }
 
 /// The body that exchanges a code (RFC 6749 §4.1.3, RFC 7636 §4.5). `redirect_uri` is always sent: servers of
-/// RFC 6749 want it, those of OAuth 2.1 accept it.
+/// RFC 6749 want it, those of OAuth 2.1 accept it. `resources` may name some of those that were asked for, for an
+/// access token of theirs alone (RFC 8707 §2.2).
 pub(crate) fn code_request(
     client_id: &str,
     callback: &ValidatedCallback,
     redirect: &RedirectUri,
     verifier: &CodeVerifier,
+    resources: &[Resource],
 ) -> Zeroizing<Vec<u8>> {
-    form::encode([
+    let grant = [
         ("grant_type", "authorization_code"),
         ("code", callback.code().expose()),
         ("redirect_uri", redirect.as_str()),
         ("client_id", client_id),
         ("code_verifier", verifier.expose()),
-    ])
+    ];
+    form::encode(grant.into_iter().chain(named(resources)))
 }
 
-/// The body that refreshes (RFC 6749 §6). No scope is sent: the grant stays what it was.
-pub(crate) fn refresh_request(client_id: &str, token: &RefreshToken) -> Zeroizing<Vec<u8>> {
-    form::encode([
+/// The body that refreshes (RFC 6749 §6). Without a scope the grant stays what it was; one that is asked for must have
+/// passed [`Scope::require_within`] first, because some servers spend the refresh token before they look.
+pub(crate) fn refresh_request(
+    client_id: &str,
+    token: &RefreshToken,
+    scope: Option<&Scope>,
+    resources: &[Resource],
+) -> Zeroizing<Vec<u8>> {
+    let grant = [
         ("grant_type", "refresh_token"),
         ("refresh_token", token.expose()),
         ("client_id", client_id),
-    ])
+    ];
+    let scope = scope.filter(|scope| !scope.is_empty()).map(Scope::to_wire);
+    let scope = scope.iter().map(|scope| ("scope", scope.as_str()));
+    form::encode(grant.into_iter().chain(scope).chain(named(resources)))
+}
+
+fn named(resources: &[Resource]) -> impl Iterator<Item = (&str, &str)> {
+    resources.iter().map(|resource| ("resource", resource.as_str()))
 }
 
 /// A good answer of the token endpoint.
@@ -324,71 +344,6 @@ fn is_bearer_token(token: &str) -> bool {
     token.bytes().all(|b| (0x21..=0x7e).contains(&b))
 }
 
-/// Whether the content type is `application/json`, in UTF-8 if it says.
-pub(crate) fn is_json_content(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()) else {
-        return false;
-    };
-    let mut parts = value.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
-    let charset_fits = parts.all(|parameter| match parameter.split_once('=') {
-        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
-            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-        }
-        _ => true,
-    });
-    essence.eq_ignore_ascii_case("application/json") && charset_fits
-}
-
-/// Takes what was sent out of the texts of an error. Before they are cut: half a token is too much. Shorter than eight
-/// bytes nothing is a secret, and could be a part of any word.
-fn redact(object: &mut Object, sent: &[&str]) {
-    for name in ["error", "error_description", "error_uri"] {
-        if let Some(Value::String(text)) = object.0.get_mut(name) {
-            for secret in sent.iter().filter(|secret| secret.len() >= 8) {
-                if text.contains(secret) {
-                    *text = text.replace(secret, "(redacted)");
-                }
-            }
-        }
-    }
-}
-
-/// The `error` of an OAuth error body, if it is one.
-pub(crate) fn oauth_error(object: &Object, status: StatusCode) -> Option<ServerError> {
-    let error = object.str("error").filter(|error| !error.is_empty())?;
-    Some(ServerError {
-        error: Some(text::clean(error, 128)),
-        description: object.str("error_description").map(|d| text::clean(d, 512)),
-        uri: object.str("error_uri").and_then(https_only),
-        status: Some(status.as_u16()),
-    })
-}
-
-/// `Retry-After` in its form of seconds (RFC 9110 §10.2.3), at most five minutes for someone who is waiting.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    const LONGEST: Duration = Duration::from_secs(300);
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if value.bytes().all(|b| b.is_ascii_digit()) && !value.is_empty() {
-        return Some(value.parse().map_or(LONGEST, Duration::from_secs).min(LONGEST));
-    }
-    None
-}
-
-fn with_wait(error: Error, headers: &HeaderMap) -> Error {
-    match retry_after(headers) {
-        Some(wait) => error.with_retry_after(wait),
-        None => error,
-    }
-}
-
-fn status_only(status: StatusCode) -> ServerError {
-    ServerError {
-        status: Some(status.as_u16()),
-        ..ServerError::default()
-    }
-}
-
 /// An error about an answer that is not in OAuth's own form, naming what it is instead.
 fn answer_error(
     kind: ErrorKind,
@@ -412,13 +367,6 @@ fn invalid(stage: Stage, code: &'static str, message: &str) -> Error {
     Error::protocol(stage, code, "RFC 6749 §5.1", message)
 }
 
-fn host_of(url: &str) -> Option<String> {
-    url::Url::parse(url)
-        .ok()?
-        .host_str()
-        .map(|host| text::clean(host, 253))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,6 +387,42 @@ mod tests {
             Stage::Refresh,
             &[],
         )
+    }
+
+    #[test]
+    fn oa_12_oa_22_pk_08_ri_03_the_body_of_the_code_exchange() {
+        let redirect = RedirectUri::parse("http://127.0.0.1:4711/cb").unwrap();
+        let callback = ValidatedCallback::for_tests("C+1");
+        let verifier = CodeVerifier::new("V".to_owned());
+        let body = |resources: &[Resource]| {
+            let body = code_request("my app", &callback, &redirect, &verifier, resources);
+            String::from_utf8(body.to_vec()).unwrap()
+        };
+        let plain = "grant_type=authorization_code&code=C%2B1&redirect_uri=http%3A%2F%2F127.0.0.1%3A4711%2Fcb&client_id=my+app&code_verifier=V";
+        assert_eq!(body(&[]), plain);
+        let resources = ["https://api.example.com/", "urn:b"].map(|uri| Resource::parse(uri).unwrap());
+        assert_eq!(
+            body(&resources),
+            format!("{plain}&resource=https%3A%2F%2Fapi.example.com%2F&resource=urn%3Ab")
+        );
+    }
+
+    #[test]
+    fn oa_30_ri_03_the_body_of_a_refresh() {
+        let token = RefreshToken::new("R".to_owned());
+        let body = |scope: Option<&[&str]>, resources: &[Resource]| {
+            let scope = scope.map(|scope| Scope::from_tokens(scope).unwrap());
+            let body = refresh_request("c", &token, scope.as_ref(), resources);
+            String::from_utf8(body.to_vec()).unwrap()
+        };
+        let plain = "grant_type=refresh_token&refresh_token=R&client_id=c";
+        assert_eq!(body(None, &[]), plain);
+        assert_eq!(body(Some(&[]), &[]), plain);
+        let resource = Resource::parse("https://api.example.com/").unwrap();
+        assert_eq!(
+            body(Some(&["a", "b"]), &[resource]),
+            format!("{plain}&scope=a+b&resource=https%3A%2F%2Fapi.example.com%2F")
+        );
     }
 
     fn granted(body: &str) -> TokenResponse {
@@ -495,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_36_to_39_bi_53_an_unusable_answer_still_yields_its_refresh_token() {
+    fn bt_02_bi_36_to_39_bi_53_an_unusable_answer_still_yields_its_refresh_token() {
         let kept = Some("R".to_owned());
         for (body, code) in [
             (
@@ -544,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_40_oa_28_oa_29_rr_17_rr_20_errors_are_told_by_their_code() {
+    fn oa_28_oa_29_pk_09_bi_40_rr_17_rr_20_errors_are_told_by_their_code() {
         for status in [200, 400, 401, 403] {
             let answer = read(status, r#"{"error":"invalid_grant","error_description":"gone"}"#);
             let TokenAnswer::GrantRefused(error) = answer else {
@@ -558,6 +542,7 @@ mod tests {
             "invalid_request",
             "invalid_scope",
             "unauthorized_client",
+            "invalid_target", // RI-04
             "unheard_of",
         ] {
             for status in [200, 400, 401, 403] {
@@ -699,6 +684,40 @@ mod tests {
         );
         for junk in ["-1", "soon", ""] {
             assert_eq!(wait(junk), NextStep::Retry, "{junk}");
+        }
+    }
+
+    #[test]
+    fn oa_18_a_token_may_be_long() {
+        let long = "t".repeat(64 * 1024);
+        let response = granted(&format!(
+            r#"{{"access_token":"{long}","token_type":"Bearer","refresh_token":"{long}r"}}"#
+        ));
+        assert_eq!(response.access_token.expose().len(), 64 * 1024);
+        assert_eq!(response.refresh_token.unwrap().expose().len(), 64 * 1024 + 1);
+    }
+
+    #[test]
+    fn oa_14_oa_25_what_is_not_said_is_not_made_up() {
+        let response = granted(r#"{"access_token":"A","token_type":"Bearer"}"#);
+        assert!(response.scope.is_none(), "as requested");
+        assert!(response.expires_in.is_none(), "neither zero nor for ever");
+        assert!(
+            response.refresh_token.is_none() && response.id_token.is_none(),
+            "OC-12"
+        );
+        let none = granted(r#"{"access_token":"A","token_type":"Bearer","scope":""}"#);
+        assert!(none.scope.unwrap().is_empty(), "granted is what is named");
+    }
+
+    #[test]
+    fn ri_04_a_bad_resource_never_spends_the_grant() {
+        for status in [400, 401, 403] {
+            let answer = read(status, r#"{"error":"invalid_target"}"#);
+            let TokenAnswer::Rejected(error) = answer else {
+                panic!("{answer:?}")
+            };
+            assert_eq!(error.next_step(), NextStep::FixConfiguration);
         }
     }
 }

@@ -2,30 +2,96 @@
 
 use zeroize::Zeroizing;
 
-use super::context::{Context, Keys};
+use super::context::Context;
+use super::knowledge::Keys;
 use super::refresh::REFRESH_TIMEOUT;
-use crate::error::{Result, Stage};
+use crate::error::{Error, Result, Stage};
 use crate::protocol::id_token::{self, Claims, Refused};
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::revocation;
 use crate::protocol::token::{IdToken, RefreshToken};
+use crate::protocol::userinfo::{self, SignedUserinfo, Userinfo};
+
+/// Why an ID token is not verified.
+#[derive(Debug)]
+pub(crate) enum Unverified {
+    /// It is wrong, for good.
+    Refused(Error),
+    /// Nobody can tell yet: the key it names cannot be had now.
+    Undecided {
+        error: Error,
+        /// By the boot clock: before this, asking again is of no use.
+        not_before: u64,
+    },
+}
+
+impl Unverified {
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Refused(error) | Self::Undecided { error, .. } => error,
+        }
+    }
+}
 
 impl Context {
+    /// Verifies an ID token with the keys at hand. Asks nobody.
+    pub(crate) async fn verify_at_hand(
+        &self,
+        token: &IdToken,
+        expected: &id_token::Expected<'_>,
+    ) -> Result<Claims, Unverified> {
+        let undecided = |error| Unverified::Undecided { error, not_before: 0 };
+        let Some(keys) = self.keys_at_hand().await else {
+            return Err(undecided(Error::internal(Stage::Jwks, "no keys are at hand")));
+        };
+        id_token::verify(token, &keys, expected).map_err(|refused| match refused {
+            Refused::UnknownKey(error) => undecided(error),
+            Refused::Invalid(error) => Unverified::Refused(error),
+        })
+    }
+
     /// Verifies an ID token; if its key is not known, with newer keys, once.
     pub(crate) async fn verify_id_token(
         &self,
         server: &AuthorizationServer,
         token: &IdToken,
         expected: &id_token::Expected<'_>,
-    ) -> Result<Claims> {
-        let keys = self.keys(server, Keys::AtHand).await?;
-        match id_token::verify(token, &keys, expected) {
-            Err(Refused::UnknownKey(_)) => {
-                let keys = self.keys(server, Keys::Newer).await?;
-                id_token::verify(token, &keys, expected).map_err(Refused::into_error)
-            }
-            outcome => outcome.map_err(Refused::into_error),
+    ) -> Result<Claims, Unverified> {
+        let no_keys = |error| Unverified::Undecided { error, not_before: 0 };
+        let mut answer = self.keys(server, Keys::AtHand).await.map_err(no_keys)?;
+        let mut verdict = id_token::verify(token, &answer.keys, expected);
+        if let (Err(Refused::UnknownKey(_)), Some(_)) = (&verdict, answer.newer_from) {
+            answer = self.keys(server, Keys::Newer).await.map_err(no_keys)?;
+            verdict = id_token::verify(token, &answer.keys, expected);
         }
+        verdict.map_err(|refused| match (refused, answer.newer_from) {
+            // The keys may have been rolled over since they were fetched, and it is too early to ask again.
+            (Refused::UnknownKey(error), Some(not_before)) => Unverified::Undecided { error, not_before },
+            (refused, _) => Unverified::Refused(refused.into_error()),
+        })
+    }
+
+    /// Verifies signed userinfo, with newer keys if its key is not known.
+    pub(crate) async fn verify_userinfo(
+        &self,
+        server: &AuthorizationServer,
+        signed: &SignedUserinfo,
+        subject: &str,
+    ) -> Result<Userinfo> {
+        let expected = userinfo::Expected {
+            issuer: &self.issuer,
+            client_id: &self.client_id,
+            algorithms: server.userinfo_algorithms(),
+            subject,
+            now: self.now_seconds(),
+        };
+        let mut answer = self.keys(server, Keys::AtHand).await?;
+        let mut verdict = signed.verify(&answer.keys, &expected);
+        if let (Err(Refused::UnknownKey(_)), Some(_)) = (&verdict, answer.newer_from) {
+            answer = self.keys(server, Keys::Newer).await?;
+            verdict = signed.verify(&answer.keys, &expected);
+        }
+        verdict.map_err(Refused::into_error)
     }
 
     /// Revokes a refresh token at the server, and with it the grant (RFC 7009 §2.1). `false` if the server offers

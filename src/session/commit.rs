@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use super::context::COMMIT_ATTEMPTS;
 use super::ended;
 use super::record::SessionRecord;
-use super::refresh::{COMMIT_ATTEMPTS, Refresh, Seen, busy};
+use super::refresh::{Refresh, Seen, busy};
 use crate::error::{EndReason, Error, Result};
 use crate::ports::{CommitOutcome, Generation};
 use crate::sync::lock;
 
 /// When storage refuses refreshed tokens, the write is tried again after these pauses, then at every later need.
-const WRITE_RETRY_MILLIS: [u64; 3] = [50, 250, 1_000];
+pub(super) const WRITE_RETRY_MILLIS: [u64; 3] = [50, 250, 1_000];
 
 /// What became of tokens that are to be stored.
 enum Settled {

@@ -8,27 +8,22 @@ use std::time::Duration;
 use ::http::{HeaderValue, Method, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tokio::sync::{Mutex, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tracing::{Instrument as _, debug, debug_span};
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::error::{Delivery, Error, ErrorKind, Result, ServerError, Stage};
+use super::knowledge::Knowledge;
+use super::names::Names;
+use crate::error::{Delivery, Error, ErrorKind, Result, Stage};
 use crate::ports::{
     CommitOutcome, Generation, HttpRequest, HttpResponse, Ports, RecordKey, SecureStorage, StorageFailure,
     Stored,
 };
-use crate::protocol::endpoint::{self, TransportPolicy};
+use crate::protocol::endpoint::TransportPolicy;
 use crate::protocol::issuer::Issuer;
-use crate::protocol::jwk::{self, JwkSet};
-use crate::protocol::metadata::{self, AuthorizationServer};
-use crate::protocol::token::retry_after;
+use crate::protocol::target::Target;
 
-/// A key set that was fetched less than this long ago is not fetched again for an unknown `kid`: a thousand
-/// forged tokens must not become a thousand requests.
-const KEYS_MIN_AGE_MILLIS: u64 = 60_000;
-/// Metadata older than this is fetched again when it is next needed.
-const METADATA_MAX_AGE_MILLIS: u64 = 24 * 60 * 60 * 1000;
 /// No connection that idled longer carries a code or a refresh token: it may be dead, and then nobody knows
 /// whether the server processed the grant.
 const GRANT_MAX_CONNECTION_IDLE: Duration = Duration::from_secs(5);
@@ -40,26 +35,17 @@ pub(crate) struct Context {
     pub(crate) issuer: Issuer,
     pub(crate) client_id: String,
     pub(crate) policy: TransportPolicy,
-    pub(crate) api_origins: Vec<url::Origin>,
-    server: Mutex<Option<Known<AuthorizationServer>>>,
-    keys: Mutex<Option<Known<JwkSet>>>,
+    pub(crate) apis: Vec<Api>,
+    pub(crate) names: Names,
+    pub(super) knowledge: Knowledge,
     busy: watch::Sender<usize>,
 }
 
-/// A document and when it was fetched.
+/// An API that tokens may be sent to.
 #[derive(Clone, Debug)]
-struct Known<T> {
-    value: Arc<T>,
-    fetched_boot_millis: u64,
-}
-
-/// Which keys will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keys {
-    /// Those at hand, whatever their age.
-    AtHand,
-    /// Newer ones, because a token names a key that those at hand do not have.
-    Newer,
+pub(crate) struct Api {
+    pub(crate) origin: url::Origin,
+    pub(crate) target: Target,
 }
 
 /// What storage was asked for when it failed.
@@ -84,18 +70,27 @@ impl Context {
         issuer: Issuer,
         client_id: String,
         policy: TransportPolicy,
-        api_origins: Vec<url::Origin>,
+        apis: Vec<Api>,
     ) -> Self {
         Self {
+            names: Names::new(issuer.as_str(), &client_id),
             ports,
             issuer,
             client_id,
             policy,
-            api_origins,
-            server: Mutex::new(None),
-            keys: Mutex::new(None),
+            apis,
+            knowledge: Knowledge::default(),
             busy: watch::Sender::new(0),
         }
+    }
+
+    /// Which token belongs to this URL; `None` if none does.
+    pub(crate) fn target_of(&self, url: &Url) -> Option<&Target> {
+        let origin = url.origin();
+        self.apis
+            .iter()
+            .find(|api| api.origin == origin)
+            .map(|api| &api.target)
     }
 
     /// Runs work on the core's executor and waits for it, under a diagnostic id of its own. Dropping the returned future
@@ -158,7 +153,10 @@ impl Context {
         outcome
             .await
             .map_err(|_| task_lost())?
-            .map_err(|failure| storage_error(failure, access))
+            .map_err(|failure| match access {
+                Access::Read => storage_error(failure),
+                Access::Write => write_error(failure),
+            })
     }
 
     pub(crate) async fn load(&self, key: &RecordKey) -> Result<Option<Stored>> {
@@ -184,6 +182,26 @@ impl Context {
         let key = key.clone();
         self.storage(Access::Write, move |storage| storage.remove(&key, expected))
             .await
+    }
+
+    /// The names of the records that begin with this.
+    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<RecordKey>> {
+        let prefix = prefix.to_owned();
+        self.storage(Access::Read, move |storage| storage.list(&prefix))
+            .await
+    }
+
+    /// Removes a record, whoever wrote it last.
+    pub(crate) async fn remove_record(&self, key: &RecordKey) -> Result<()> {
+        for _ in 0..COMMIT_ATTEMPTS {
+            let Some(stored) = self.load(key).await? else {
+                return Ok(());
+            };
+            if let CommitOutcome::Committed(_) = self.remove(key, stored.generation).await? {
+                return Ok(());
+            }
+        }
+        Err(contended())
     }
 
     /// 32 random octets (RFC 7636 §7.1, RFC 6749 §10.10).
@@ -266,10 +284,14 @@ impl Context {
         request.body = body;
         request.timeout = timeout;
         request.max_connection_idle = Some(GRANT_MAX_CONNECTION_IDLE);
-        self.send(stage, request).await
+        let response = self.send(stage, request).await?;
+        if matches!(response.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+            self.doubt_server().await;
+        }
+        Ok(response)
     }
 
-    async fn get_json(&self, stage: Stage, url: Url, max_bytes: usize) -> Result<HttpResponse> {
+    pub(super) async fn get_json(&self, stage: Stage, url: Url, max_bytes: usize) -> Result<HttpResponse> {
         let mut request = HttpRequest::new(Method::GET, url);
         request
             .headers
@@ -277,134 +299,19 @@ impl Context {
         request.max_response_bytes = max_bytes;
         self.send(stage, request).await
     }
-
-    /// The server's metadata: the copy at hand, else fetched. While the server cannot be reached an old copy
-    /// will do.
-    pub(crate) async fn server(&self) -> Result<Arc<AuthorizationServer>> {
-        let mut known = self.server.lock().await;
-        let now = self.ports.clock.boot_millis();
-        if let Some(known) = &*known
-            && now.saturating_sub(known.fetched_boot_millis) < METADATA_MAX_AGE_MILLIS
-        {
-            return Ok(Arc::clone(&known.value));
-        }
-        match (self.fetch_metadata().await, &*known) {
-            (Ok(server), _) => {
-                let value = Arc::new(server);
-                *known = Some(Known {
-                    value: Arc::clone(&value),
-                    fetched_boot_millis: now,
-                });
-                Ok(value)
-            }
-            (Err(error), Some(old)) if matches!(error.kind(), ErrorKind::Network(_)) => {
-                Ok(Arc::clone(&old.value))
-            }
-            (Err(error), _) => Err(error),
-        }
-    }
-
-    /// Takes over metadata that a pending sign-in kept, so that a redirect into a new process costs no request.
-    pub(crate) async fn remember_server(&self, server: AuthorizationServer) {
-        let mut known = self.server.lock().await;
-        if known.is_none() {
-            let fetched_boot_millis = self.ports.clock.boot_millis();
-            *known = Some(Known {
-                value: Arc::new(server),
-                fetched_boot_millis,
-            });
-        }
-    }
-
-    async fn fetch_metadata(&self) -> Result<AuthorizationServer> {
-        let mut first_refusal = None;
-        for place in self.issuer.metadata_urls() {
-            let url = endpoint::parse(&place, "the metadata URL", Stage::Discovery, self.policy)?;
-            let response = self
-                .get_json(Stage::Discovery, url, metadata::MAX_DOCUMENT_BYTES)
-                .await?;
-            if response.status.is_success() {
-                return AuthorizationServer::parse(&response.body, &self.issuer, self.policy);
-            }
-            debug!(
-                status = response.status.as_u16(),
-                "no metadata at one of two places"
-            );
-            if response.status == StatusCode::TOO_MANY_REQUESTS || response.status.is_server_error() {
-                // The server is there and cannot answer now: the issuer is not to blame.
-                return Err(unavailable(Stage::Discovery, "metadata_unavailable", &response));
-            }
-            first_refusal.get_or_insert(response.status);
-        }
-        let status = first_refusal.map(|status| status.as_u16());
-        Err(Error::new(
-            ErrorKind::Server,
-            Stage::Discovery,
-            "metadata_not_found",
-            format!(
-                "there is no metadata for the issuer {:?}; check that the issuer URL is right",
-                self.issuer
-            ),
-        )
-        .with_clause("OpenID Connect Discovery §4")
-        .with_server(ServerError {
-            status,
-            ..ServerError::default()
-        }))
-    }
-
-    /// The server's signing keys.
-    pub(crate) async fn keys(&self, server: &AuthorizationServer, which: Keys) -> Result<Arc<JwkSet>> {
-        let mut known = self.keys.lock().await;
-        let now = self.ports.clock.boot_millis();
-        if let Some(known) = &*known {
-            let young = now.saturating_sub(known.fetched_boot_millis) < KEYS_MIN_AGE_MILLIS;
-            if which == Keys::AtHand || young {
-                return Ok(Arc::clone(&known.value));
-            }
-        }
-        let url = server.require_jwks_uri()?.clone();
-        let response = self.get_json(Stage::Jwks, url, jwk::MAX_SET_BYTES).await?;
-        if !response.status.is_success() {
-            return Err(
-                unavailable(Stage::Jwks, "jwks_refused", &response).with_clause("OpenID Connect Core §10.1")
-            );
-        }
-        let value = Arc::new(JwkSet::parse(&response.body)?);
-        *known = Some(Known {
-            value: Arc::clone(&value),
-            fetched_boot_millis: now,
-        });
-        Ok(value)
-    }
 }
 
-/// An error for a document that the server did not give out, by its status.
-fn unavailable(stage: Stage, code: &'static str, response: &HttpResponse) -> Error {
-    let kind = match response.status {
-        StatusCode::TOO_MANY_REQUESTS => ErrorKind::RateLimited,
-        _ => ErrorKind::Server,
-    };
-    let what = if stage == Stage::Jwks {
-        "its signing keys"
-    } else {
-        "its metadata"
-    };
-    let server = ServerError {
-        status: Some(response.status.as_u16()),
-        ..ServerError::default()
-    };
-    let error = Error::new(
-        kind,
-        stage,
-        code,
-        format!("the server does not give out {what} now"),
+/// A conditional write that keeps meeting newer records gives up after this many.
+pub(crate) const COMMIT_ATTEMPTS: usize = 8;
+
+/// Somebody else keeps writing the same record.
+pub(crate) fn contended() -> Error {
+    Error::new(
+        ErrorKind::StorageWriteFailed,
+        Stage::Storage,
+        "storage_contended",
+        "other processes keep changing the same record; try again",
     )
-    .with_server(server);
-    match retry_after(&response.headers) {
-        Some(wait) => error.with_retry_after(wait),
-        None => error,
-    }
 }
 
 fn task_lost() -> Error {
@@ -414,31 +321,39 @@ fn task_lost() -> Error {
     )
 }
 
-fn storage_error(failure: StorageFailure, access: Access) -> Error {
-    match (failure, access) {
-        (StorageFailure::Locked, _) => Error::new(
+/// Why storage did not answer.
+pub(super) fn storage_error(failure: StorageFailure) -> Error {
+    match failure {
+        StorageFailure::Locked => Error::new(
             ErrorKind::StorageLocked,
             Stage::Storage,
             "storage_locked",
             "secure storage is locked; nothing is lost, try again once the device is unlocked",
         ),
-        (StorageFailure::Lost(why), _) => Error::new(
+        StorageFailure::Lost(why) => Error::new(
             ErrorKind::StorageLost,
             Stage::Storage,
             "storage_lost",
             format!("secure storage lost what it held: {why}"),
         ),
-        (StorageFailure::Failed(why), Access::Read) => Error::new(
+        StorageFailure::Failed(why) => Error::new(
             ErrorKind::StorageLocked,
             Stage::Storage,
             "storage_unavailable",
             format!("secure storage does not answer; nothing is known to be lost: {why}"),
         ),
-        (StorageFailure::Failed(why), Access::Write) => Error::new(
+    }
+}
+
+/// Why storage did not take what it was given.
+fn write_error(failure: StorageFailure) -> Error {
+    match failure {
+        StorageFailure::Failed(why) => Error::new(
             ErrorKind::StorageWriteFailed,
             Stage::Storage,
             "storage_write_failed",
             format!("secure storage does not take what must be kept: {why}"),
         ),
+        other => storage_error(other),
     }
 }

@@ -13,9 +13,12 @@ use crate::ports::Clock;
 use crate::protocol::id_token::Claims;
 use crate::protocol::json::Object;
 use crate::protocol::scope::Scope;
+use crate::protocol::target::Target;
 use crate::protocol::token::{AccessToken, IdToken, RefreshToken};
 
 const VERSION: u64 = 1;
+/// A session keeps tokens for at most this many targets besides its own.
+const MAX_OTHERS: usize = 32;
 
 /// A session as it is stored.
 #[derive(Clone, Debug)]
@@ -24,7 +27,16 @@ pub(crate) struct SessionRecord {
     pub(crate) epoch: u64,
     /// Rises with each pair of tokens.
     pub(crate) generation: u64,
+    /// Whose it is; `None` where everything was to be forgotten.
+    pub(crate) owner: Option<Owner>,
     pub(crate) standing: Standing,
+}
+
+/// Which client at which server a record belongs to: its name tells only a digest of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) issuer: String,
+    pub(crate) client_id: String,
 }
 
 /// What the record says of the session.
@@ -41,10 +53,15 @@ pub(crate) enum Standing {
 /// A session that lives.
 #[derive(Clone, Debug)]
 pub(crate) struct SignedIn {
+    /// When the user signed in, by the wall clock.
+    pub(crate) since_unix_millis: i64,
     pub(crate) claims: Option<Claims>,
     pub(crate) scope: Scope,
     pub(crate) refresh_token: Option<RefreshToken>,
+    /// For what the sign-in asked for.
     pub(crate) access_token: Option<StoredAccessToken>,
+    /// For other APIs, out of the same grant.
+    pub(crate) others: Vec<(Target, StoredAccessToken)>,
     /// Kept as a hint for sign-out at the server.
     pub(crate) id_token: Option<IdToken>,
     /// The tokens are durable, but the ID token that came with them is not verified yet: not to be used.
@@ -57,6 +74,8 @@ pub(crate) struct SignedIn {
 #[derive(Clone, Debug)]
 pub(crate) struct StoredAccessToken {
     pub(crate) token: AccessToken,
+    /// The generation of the session that it came with.
+    pub(crate) generation: u64,
     /// `None`: the server did not say, so until an API refuses it.
     pub(crate) expiry: Option<Expiry>,
 }
@@ -106,6 +125,38 @@ pub(crate) struct Journal {
     pub(crate) uncertain: bool,
 }
 
+impl SignedIn {
+    pub(crate) fn token_for(&self, target: &Target) -> Option<&StoredAccessToken> {
+        if target.is_default() {
+            return self.access_token.as_ref();
+        }
+        self.others
+            .iter()
+            .find(|(known, _)| known == target)
+            .map(|(_, token)| token)
+    }
+
+    /// The token that came with this generation, whatever it is for.
+    pub(crate) fn newest_token(&self, generation: u64) -> Option<&StoredAccessToken> {
+        let others = self.others.iter().map(|(_, token)| token);
+        let mut all = self.access_token.iter().chain(others);
+        all.find(|token| token.generation == generation)
+    }
+
+    /// Takes a new token in. Of those for other APIs the latest are kept.
+    pub(crate) fn set_token(&mut self, target: &Target, token: StoredAccessToken) {
+        if target.is_default() {
+            self.access_token = Some(token);
+            return;
+        }
+        self.others.retain(|(known, _)| known != target);
+        if self.others.len() >= MAX_OTHERS {
+            self.others.remove(0);
+        }
+        self.others.push((target.clone(), token));
+    }
+}
+
 impl SessionRecord {
     pub(crate) fn signed_in(&self) -> Option<&SignedIn> {
         match &self.standing {
@@ -124,6 +175,7 @@ impl SessionRecord {
         Self {
             epoch: self.epoch,
             generation: self.generation + 1,
+            owner: self.owner.clone(),
             standing: Standing::Ended { reason, login_hint },
         }
     }
@@ -133,6 +185,10 @@ impl SessionRecord {
         members.insert("v".into(), VERSION.into());
         members.insert("epoch".into(), self.epoch.into());
         members.insert("generation".into(), self.generation.into());
+        if let Some(owner) = &self.owner {
+            members.insert("issuer".into(), owner.issuer.as_str().into());
+            members.insert("client_id".into(), owner.client_id.as_str().into());
+        }
         match &self.standing {
             Standing::Ended { reason, login_hint } => {
                 members.insert("ended".into(), reason.name().into());
@@ -169,6 +225,10 @@ impl SessionRecord {
         }
         let epoch = number(&object, "epoch").ok_or_else(|| unreadable("it has no epoch"))?;
         let generation = number(&object, "generation").ok_or_else(|| unreadable("it has no generation"))?;
+        let owner = match (object.take_string("issuer"), object.take_string("client_id")) {
+            (Some(issuer), Some(client_id)) => Some(Owner { issuer, client_id }),
+            _ => None,
+        };
         let standing = match object.str("ended").map(str::to_owned) {
             Some(reason) => Standing::Ended {
                 reason: end_reason(&reason).ok_or_else(|| unreadable("it ended for an unknown reason"))?,
@@ -179,13 +239,15 @@ impl SessionRecord {
         Ok(Self {
             epoch,
             generation,
+            owner,
             standing,
         })
     }
 }
 
-fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Value>) {
+pub(crate) fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Value>) {
     members.insert("scope".into(), session.scope.tokens().into());
+    members.insert("since_unix_millis".into(), session.since_unix_millis.into());
     if session.provisional {
         members.insert("provisional".into(), true.into());
     }
@@ -203,18 +265,16 @@ fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Value>) {
         session.id_token.as_ref().map(IdToken::expose),
     );
     if let Some(access) = &session.access_token {
-        insert_some(members, "access_token", Some(access.token.expose()));
-        if let Some(expiry) = &access.expiry {
-            members.insert(
-                "expiry".into(),
-                json!({
-                    "lifetime_millis": expiry.lifetime_millis,
-                    "boot_millis": expiry.boot_millis,
-                    "boot_id": expiry.boot_id,
-                    "unix_millis": expiry.unix_millis,
-                }),
-            );
-        }
+        encode_access_token(access, members);
+    }
+    if !session.others.is_empty() {
+        let others = session.others.iter().map(|(target, access)| {
+            let mut members = Map::new();
+            members.insert("target".into(), target.to_value());
+            encode_access_token(access, &mut members);
+            Value::Object(members)
+        });
+        members.insert("others".into(), others.collect());
     }
     if let Some(journal) = &session.journal {
         members.insert(
@@ -224,15 +284,12 @@ fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Value>) {
     }
 }
 
-fn decode_signed_in(object: &mut Object) -> SignedIn {
-    let expiry = object.get("expiry").and_then(|expiry| {
-        Some(Expiry {
-            lifetime_millis: expiry.get("lifetime_millis")?.as_u64()?,
-            boot_millis: expiry.get("boot_millis")?.as_u64()?,
-            boot_id: expiry.get("boot_id")?.as_str().map(str::to_owned),
-            unix_millis: expiry.get("unix_millis")?.as_i64()?,
-        })
-    });
+pub(crate) fn decode_signed_in(object: &mut Object) -> SignedIn {
+    let access_token = decode_access_token(object);
+    let others = match object.0.remove("others") {
+        Some(Value::Array(others)) => others.into_iter().filter_map(decode_other).collect(),
+        _ => Vec::new(),
+    };
     let journal = object.get("journal").map(|journal| Journal {
         attempt_id: journal
             .get("attempt_id")
@@ -246,17 +303,65 @@ fn decode_signed_in(object: &mut Object) -> SignedIn {
         _ => None,
     };
     SignedIn {
+        since_unix_millis: object
+            .get("since_unix_millis")
+            .and_then(Value::as_i64)
+            .unwrap_or_default(),
         claims,
         scope: Scope::from_response(&object.strings("scope").unwrap_or_default().join(" ")),
         refresh_token: object.take_string("refresh_token").map(RefreshToken::new),
-        access_token: object.take_string("access_token").map(|token| StoredAccessToken {
-            token: AccessToken::new(token),
-            expiry,
-        }),
+        access_token,
+        others,
         id_token: object.take_string("id_token").map(IdToken::new),
         provisional: object.bool("provisional").unwrap_or(false),
         journal,
     }
+}
+
+fn encode_access_token(access: &StoredAccessToken, members: &mut Map<String, Value>) {
+    insert_some(members, "access_token", Some(access.token.expose()));
+    members.insert("token_generation".into(), access.generation.into());
+    if let Some(expiry) = &access.expiry {
+        members.insert(
+            "expiry".into(),
+            json!({
+                "lifetime_millis": expiry.lifetime_millis,
+                "boot_millis": expiry.boot_millis,
+                "boot_id": expiry.boot_id,
+                "unix_millis": expiry.unix_millis,
+            }),
+        );
+    }
+}
+
+fn decode_access_token(object: &mut Object) -> Option<StoredAccessToken> {
+    let of_the_record = object
+        .get("generation")
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
+    let expiry = object.get("expiry").and_then(|expiry| {
+        Some(Expiry {
+            lifetime_millis: expiry.get("lifetime_millis")?.as_u64()?,
+            boot_millis: expiry.get("boot_millis")?.as_u64()?,
+            boot_id: expiry.get("boot_id")?.as_str().map(str::to_owned),
+            unix_millis: expiry.get("unix_millis")?.as_i64()?,
+        })
+    });
+    let generation = object.get("token_generation").and_then(Value::as_u64);
+    Some(StoredAccessToken {
+        token: AccessToken::new(object.take_string("access_token")?),
+        generation: generation.unwrap_or(of_the_record),
+        expiry,
+    })
+}
+
+fn decode_other(value: Value) -> Option<(Target, StoredAccessToken)> {
+    let Value::Object(members) = value else {
+        return None;
+    };
+    let mut object = Object(members);
+    let target = Target::from_value(object.get("target")?)?;
+    Some((target, decode_access_token(&mut object)?))
 }
 
 fn insert_some(members: &mut Map<String, Value>, name: &str, value: Option<&str>) {
@@ -308,12 +413,18 @@ mod tests {
         SessionRecord {
             epoch: 3,
             generation: 7,
+            owner: Some(Owner {
+                issuer: "https://as.example".into(),
+                client_id: "my-app".into(),
+            }),
             standing: Standing::SignedIn(Box::new(SignedIn {
+                since_unix_millis: 9,
                 claims: Claims::from_stored(claims),
                 scope: Scope::from_tokens(["openid", "profile"]).unwrap(),
                 refresh_token: Some(RefreshToken::new("R".into())),
                 access_token: Some(StoredAccessToken {
                     token: AccessToken::new("A".into()),
+                    generation: 7,
                     expiry: Some(Expiry {
                         lifetime_millis: 60_000,
                         boot_millis: 5,
@@ -321,6 +432,14 @@ mod tests {
                         unix_millis: -1,
                     }),
                 }),
+                others: vec![(
+                    Target::resource("https://b.example/").unwrap(),
+                    StoredAccessToken {
+                        token: AccessToken::new("B".into()),
+                        generation: 6,
+                        expiry: None,
+                    },
+                )],
                 id_token: Some(IdToken::new("I".into())),
                 provisional: true,
                 journal: Some(Journal {
@@ -338,6 +457,7 @@ mod tests {
         let ended = SessionRecord {
             epoch: 4,
             generation: 7,
+            owner: None,
             standing: Standing::Ended {
                 reason: EndReason::RotationLost,
                 login_hint: Some("a@b".into()),
@@ -355,10 +475,12 @@ mod tests {
         assert_eq!(
             std::str::from_utf8(&record().encode()).unwrap(),
             concat!(
-                r#"{"access_token":"A","claims":{"email":"alice@example.com","sub":"alice"},"epoch":3,"#,
+                r#"{"access_token":"A","claims":{"email":"alice@example.com","sub":"alice"},"client_id":"my-app","epoch":3,"#,
                 r#""expiry":{"boot_id":"b","boot_millis":5,"lifetime_millis":60000,"unix_millis":-1},"generation":7,"#,
-                r#""id_token":"I","journal":{"attempt_id":"x","uncertain":true},"provisional":true,"#,
-                r#""refresh_token":"R","scope":["openid","profile"],"v":1}"#
+                r#""id_token":"I","issuer":"https://as.example","journal":{"attempt_id":"x","uncertain":true},"#,
+                r#""others":[{"access_token":"B","target":{"resources":["https://b.example/"],"scope":null},"token_generation":6}],"#,
+                r#""provisional":true,"#,
+                r#""refresh_token":"R","scope":["openid","profile"],"since_unix_millis":9,"token_generation":7,"v":1}"#
             )
         );
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tracing::debug;
 
+use super::context::{COMMIT_ATTEMPTS, contended};
 use super::record::{SessionRecord, Standing};
 use super::{Session, Slot};
-use crate::error::{EndReason, Error, ErrorKind, Result, Stage};
+use crate::error::{EndReason, Error, Result};
 use crate::ports::{CommitOutcome, SessionEvent};
 use crate::protocol::token::RefreshToken;
 use crate::sync::lock;
@@ -43,8 +44,6 @@ pub enum Revocation {
     /// The server could not be reached or refused. The grant may live until it expires there.
     Failed(Error),
 }
-
-const COMMIT_ATTEMPTS: usize = 8;
 
 impl Session {
     /// Signs out. The local part is done, durably, before the server is asked, so it holds without a network; a
@@ -87,6 +86,37 @@ impl Slot {
         Ok(SignedOut { revocation })
     }
 
+    /// Replaces the record, whatever it is, by one that says nothing but that the session is over.
+    pub(crate) async fn erase(&self) -> Result<()> {
+        for _ in 0..COMMIT_ATTEMPTS {
+            let (least_epoch, least_generation) = self.after_newest();
+            let Some((stored, raw)) = self.read_raw().await? else {
+                return Ok(());
+            };
+            let (epoch, generation) = stored.map_or((0, 0), |old| (old.epoch, old.generation));
+            let record = SessionRecord {
+                epoch: least_epoch.max(epoch.saturating_add(1)),
+                generation: least_generation.max(generation.saturating_add(1)),
+                owner: None,
+                standing: Standing::Ended {
+                    reason: EndReason::SignedOut,
+                    login_hint: None,
+                },
+            };
+            let written = self
+                .context
+                .commit(&self.key, raw.generation, record.encode())
+                .await?;
+            if let CommitOutcome::Committed(_) = written {
+                *lock(&self.held) = None;
+                self.publish(&record);
+                self.emit(SessionEvent::SignedOut);
+                return Ok(());
+            }
+        }
+        Err(contended())
+    }
+
     /// Replaces the record by one without tokens, of the next epoch: whatever is still under way for the old one
     /// meets it and is dropped. `None` if this session was over before.
     #[allow(
@@ -118,6 +148,7 @@ impl Slot {
             let record = SessionRecord {
                 epoch: epoch + 1,
                 generation: stored.generation + 1,
+                owner: stored.owner.clone(),
                 standing: Standing::Ended {
                     reason: EndReason::SignedOut,
                     login_hint: None,
@@ -136,11 +167,6 @@ impl Slot {
                 CommitOutcome::Conflict(_) => {}
             }
         }
-        Err(Error::new(
-            ErrorKind::StorageWriteFailed,
-            Stage::Storage,
-            "sign_out_raced",
-            "other processes keep changing the session; try again",
-        ))
+        Err(contended())
     }
 }

@@ -1,18 +1,21 @@
-//! The authorization endpoint: RFC 6749 §4.1.1, RFC 7636 §4.4, RFC 9207, OpenID Connect Core §3.1.2.
+//! The authorization endpoint: RFC 6749 §4.1.1, RFC 7636 §4.4, RFC 9207, RFC 9126 §4, OpenID Connect Core §3.1.2.
 
 use super::State;
-use super::grants::{AuthorizationRequest, BrowserSession};
+use super::grants::{AuthorizationRequest, BrowserSession, Interaction};
 use super::http::{Request, Response};
 use super::login_page;
-use super::params::{Params, Repeated, Scope, is_vschar, resources, with_query};
-use super::registration::{CLIENT_ID, is_redirect_uri};
+use super::mistakes;
+use super::par::{self, Par};
+use super::params::{Params, Repeated, Scope, is_vschar, with_query};
+use super::registration::TestClient;
+use super::token;
 use hyper::StatusCode;
 use hyper::header;
 use subtle::ConstantTimeEq;
 
 pub(super) const PATH: &str = "/authorize";
 pub(super) const SIGN_IN_PATH: &str = "/sign-in";
-pub(super) const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+const SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
 pub(super) const PROMPTS: [&str; 4] = ["none", "login", "consent", "select_account"];
 
 /// Where a request that names a registered redirect is answered, and with which `state`.
@@ -24,36 +27,55 @@ struct ReturnAddress<'a> {
 /// An error the app is told by a redirect (RFC 6749 §4.1.2.1).
 struct Refusal(&'static str, &'static str);
 
-/// How the user is to be asked.
-struct Interaction {
-    /// `prompt=none`: not at all.
-    silent: bool,
-    /// A prompt value that needs the page although there is a session.
-    forced: bool,
-    /// Seconds the sign-in may have been ago.
-    max_age: Option<i64>,
+impl From<Refusal> for token::Refusal {
+    fn from(Refusal(code, description): Refusal) -> token::Refusal {
+        token::Refusal::new(code, description)
+    }
 }
 
 pub(super) fn authorize(state: &State, request: &Request) -> Response {
     let Some(params) = request.params() else {
         return login_page::error("The parameters are not well-formed.");
     };
-    let address = match return_address(&params) {
-        Ok(address) => address,
+    let client = match client(state, &params) {
+        Ok(client) => client,
         Err(reason) => return login_page::error(reason),
     };
-    let (wanted, interaction) = match read(state, &params, &address) {
-        Ok(read) => read,
-        Err(refusal) => return refuse(state, &address, &refusal),
+    let wanted = match pushed_reference(state, &params) {
+        // Nothing else of this request counts (RFC 9126 §4, RFC 9101 §5).
+        Some(reference) => {
+            let now = state.now();
+            let pushed = state.grants().take_pushed(reference, client.client_id(), now);
+            match pushed {
+                Some(wanted) => wanted,
+                None => return login_page::error("request_uri is unknown, expired or was used before."),
+            }
+        }
+        None => match return_address(&params, client) {
+            Err(reason) => return login_page::error(reason),
+            Ok(address) => match read_plain(state, &params, client, &address) {
+                Ok(wanted) => wanted,
+                Err(refusal) => return refuse(state, &address, &refusal),
+            },
+        },
+    };
+    ask(state, request, wanted)
+}
+
+/// Answers with a code if someone fitting is signed in, else with the page.
+fn ask(state: &State, request: &Request, wanted: AuthorizationRequest) -> Response {
+    let address = ReturnAddress {
+        redirect_uri: &wanted.redirect_uri,
+        state: wanted.state.as_deref(),
     };
     let now = state.now();
     let session = request
         .cookie(&state.cookie_name())
         .and_then(|cookie| state.grants().session(cookie, now));
-    if let Some(session) = session.filter(|session| is_enough(session, &wanted, &interaction, now)) {
+    if let Some(session) = session.filter(|session| is_enough(session, &wanted, now)) {
         return answer_with_code(state, wanted, session);
     }
-    if interaction.silent {
+    if wanted.interaction.silent {
         let refusal = Refusal("login_required", "Nobody fitting is signed in with this browser.");
         return refuse(state, &address, &refusal);
     }
@@ -64,21 +86,32 @@ pub(super) fn authorize(state: &State, request: &Request) -> Response {
     login_page::sign_in(StatusCode::OK, &page, &wanted, &state.users, None, None)
 }
 
-/// Settles where an answer may go. Until client and redirect are known to belong together nothing is
-/// redirected (RFC 6749 §4.1.2.1, RFC 9700 §4.11): a person reads the reason instead.
-fn return_address(params: &Params) -> Result<ReturnAddress<'_>, &'static str> {
-    let client = params
+/// The secret part of a `request_uri` that points to a pushed request.
+fn pushed_reference<'a>(state: &State, params: &'a Params) -> Option<&'a str> {
+    if state.par == Par::Off {
+        return None;
+    }
+    params.once("request_uri").ok()??.strip_prefix(par::URN)
+}
+
+fn client<'a>(state: &'a State, params: &Params) -> Result<&'a TestClient, &'static str> {
+    let client_id = params
         .once("client_id")
         .map_err(|Repeated| "client_id was sent more than once.")?;
-    if client.ok_or("client_id is missing.")? != CLIENT_ID {
-        return Err("No such client is registered here.");
-    }
+    state
+        .client(client_id.ok_or("client_id is missing.")?)
+        .ok_or("No such client is registered here.")
+}
+
+/// Settles where an answer may go. Until client and redirect are known to belong together nothing is
+/// redirected (RFC 6749 §4.1.2.1, RFC 9700 §4.11): a person reads the reason instead.
+fn return_address<'a>(params: &'a Params, client: &TestClient) -> Result<ReturnAddress<'a>, &'static str> {
     let redirect_uri = params
         .once("redirect_uri")
         .map_err(|Repeated| "redirect_uri was sent more than once.")?;
     // Required even by plain OAuth, as the client has registered several (RFC 6749 §3.1.2.3).
     let redirect_uri = redirect_uri.ok_or("redirect_uri is missing.")?;
-    if !is_redirect_uri(redirect_uri) {
+    if !client.is_redirect_uri(redirect_uri) {
         return Err("This redirect_uri is not registered for this client.");
     }
     // Of two values neither is the app's for sure, so none is sent back.
@@ -86,11 +119,38 @@ fn return_address(params: &Params) -> Result<ReturnAddress<'_>, &'static str> {
     Ok(ReturnAddress { redirect_uri, state })
 }
 
+fn read_plain(
+    state: &State,
+    params: &Params,
+    client: &TestClient,
+    address: &ReturnAddress<'_>,
+) -> Result<AuthorizationRequest, Refusal> {
+    if state.par == Par::Required {
+        return Err(Refusal(
+            "invalid_request",
+            "Authorization requests must be pushed to this server.",
+        ));
+    }
+    read(state, params, client, address)
+}
+
+/// Checks a pushed request as if its browser had come (RFC 9126 §2.1).
+pub(super) fn check_pushed(
+    state: &State,
+    params: &Params,
+    client: &TestClient,
+) -> Result<AuthorizationRequest, token::Refusal> {
+    let address =
+        return_address(params, client).map_err(|why| token::Refusal::new("invalid_request", why))?;
+    Ok(read(state, params, client, &address)?)
+}
+
 fn read(
     state: &State,
     params: &Params,
+    client: &TestClient,
     address: &ReturnAddress<'_>,
-) -> Result<(AuthorizationRequest, Interaction), Refusal> {
+) -> Result<AuthorizationRequest, Refusal> {
     if params.has_repeated() {
         return Err(Refusal("invalid_request", "A parameter was sent more than once."));
     }
@@ -144,20 +204,23 @@ fn read(
     }
     let code_challenge = code_challenge(params)?;
     let (prompts, interaction) = interaction(params)?;
-    let scope = scope(params, prompts.contains(&"consent"))?;
-    let resources = resources(params).ok_or(Refusal(
-        "invalid_target",
-        "resource must be an absolute URI without a fragment.",
-    ))?;
+    let scope = scope(state, params, prompts.contains(&"consent"))?;
+    let resources = token::resources(state, params).map_err(|why| Refusal("invalid_target", why))?;
     let expected_subject = match params.get("id_token_hint") {
         None => None,
-        Some(hint) => Some(state.subject_of_hint(hint).ok_or(Refusal(
-            "invalid_request",
-            "id_token_hint is not an ID token of this server.",
-        ))?),
+        Some(hint) => match state.hint(hint) {
+            Some(hint) if hint.client == client => Some(hint.subject),
+            _ => {
+                return Err(Refusal(
+                    "invalid_request",
+                    "id_token_hint is not an ID token of this server for this client.",
+                ));
+            }
+        },
     };
     let owned = |name: &str| params.get(name).map(str::to_owned);
-    let wanted = AuthorizationRequest {
+    Ok(AuthorizationRequest {
+        client_id: client.client_id().to_owned(),
         redirect_uri: address.redirect_uri.to_owned(),
         state: owned("state"),
         scope,
@@ -166,8 +229,9 @@ fn read(
         resources,
         expected_subject,
         login_hint: owned("login_hint"),
-    };
-    Ok((wanted, interaction))
+        acr_values: owned("acr_values"),
+        interaction,
+    })
 }
 
 /// PKCE with S256 or nothing: RFC 7636 §4.4.1, RFC 9700 §2.1.1.
@@ -231,14 +295,26 @@ fn interaction(params: &Params) -> Result<(Vec<&str>, Interaction), Refusal> {
     ))
 }
 
-fn scope(params: &Params, consent: bool) -> Result<Scope, Refusal> {
+/// Every scope token this server can grant.
+pub(super) fn scopes(state: &State) -> Vec<String> {
+    let mut known: Vec<String> = SCOPES.iter().map(|token| (*token).to_owned()).collect();
+    for token in state.apis().scope_tokens() {
+        if !known.iter().any(|other| other == token) {
+            known.push(token.to_owned());
+        }
+    }
+    known
+}
+
+fn scope(state: &State, params: &Params, consent: bool) -> Result<Scope, Refusal> {
     let text = params
         .get("scope")
         .ok_or(Refusal("invalid_scope", "scope is missing."))?;
     let mut scope = Scope::parse(text).ok_or(Refusal("invalid_scope", "scope is not well-formed."))?;
     // Values not understood are ignored (OpenID Connect Core §3.1.2.1), and offline access without
     // asking for consent is too (§11); the token response tells what was granted (RFC 6749 §3.3).
-    scope.retain(|token| SCOPES.contains(&token) && (token != "offline_access" || consent));
+    let known = scopes(state);
+    scope.retain(|token| known.iter().any(|other| other == token) && (token != "offline_access" || consent));
     if scope.is_empty() {
         return Err(Refusal("invalid_scope", "Nothing of this scope can be granted."));
     }
@@ -246,12 +322,8 @@ fn scope(params: &Params, consent: bool) -> Result<Scope, Refusal> {
 }
 
 /// Whether a session answers the request without the user.
-fn is_enough(
-    session: &BrowserSession,
-    wanted: &AuthorizationRequest,
-    interaction: &Interaction,
-    now: i64,
-) -> bool {
+fn is_enough(session: &BrowserSession, wanted: &AuthorizationRequest, now: i64) -> bool {
+    let interaction = &wanted.interaction;
     // max_age=0 is prompt=login (OpenID Connect Core §3.1.2.1).
     let fresh = interaction.max_age.is_none_or(|max_age| {
         max_age > 0 && now.saturating_sub(session.signed_in_at) <= max_age.saturating_mul(1000)
@@ -333,37 +405,46 @@ pub(super) fn sign_in(state: &State, request: &Request) -> Response {
 
 fn answer_with_code(state: &State, wanted: AuthorizationRequest, session: BrowserSession) -> Response {
     let (redirect_uri, app_state) = (wanted.redirect_uri.clone(), wanted.state.clone());
+    let address = ReturnAddress {
+        redirect_uri: &redirect_uri,
+        state: app_state.as_deref(),
+    };
     let now = state.now();
     let code = state.grants().issue_code(wanted, session, now);
     match code {
-        Ok(code) => redirect(&with_query(
-            &redirect_uri,
-            &[
-                ("code", Some(code.as_str())),
-                ("state", app_state.as_deref()),
-                ("iss", Some(state.issuer.as_str())),
-            ],
-        )),
-        Err(_) => {
-            let address = ReturnAddress {
-                redirect_uri: &redirect_uri,
-                state: app_state.as_deref(),
-            };
-            refuse(state, &address, &Refusal("server_error", "No randomness."))
-        }
+        Ok(code) => call_back(state, &address, vec![("code", code)]),
+        Err(_) => refuse(state, &address, &Refusal("server_error", "No randomness.")),
     }
 }
 
-/// Tells the app by a redirect; `iss` belongs to errors too (RFC 9207 §2).
+/// Tells the app by a redirect.
 fn refuse(state: &State, address: &ReturnAddress<'_>, Refusal(code, description): &Refusal) -> Response {
-    redirect(&with_query(
+    let params = vec![
+        ("error", (*code).to_owned()),
+        ("error_description", (*description).to_owned()),
+    ];
+    call_back(state, address, params)
+}
+
+/// Sends an answer to the app; `iss` belongs to errors too (RFC 9207 §2).
+fn call_back(state: &State, address: &ReturnAddress<'_>, mut params: Vec<(&str, String)>) -> Response {
+    if let Some(app_state) = address.state {
+        params.push(("state", app_state.to_owned()));
+    }
+    params.push(("iss", state.issuer.clone()));
+    let place = mistakes::in_callback(&state.mistakes, &mut params);
+    let pairs: Vec<(&str, Option<&str>)> = params
+        .iter()
+        .map(|(name, value)| (*name, Some(value.as_str())))
+        .collect();
+    if place == '?' {
+        return redirect(&with_query(address.redirect_uri, &pairs));
+    }
+    let fragment = with_query("", &pairs);
+    redirect(&format!(
+        "{}#{}",
         address.redirect_uri,
-        &[
-            ("error", Some(code)),
-            ("error_description", Some(description)),
-            ("state", address.state),
-            ("iss", Some(state.issuer.as_str())),
-        ],
+        fragment.trim_start_matches('?')
     ))
 }
 

@@ -2,7 +2,7 @@
 
 use super::grants::AuthorizationRequest;
 use super::http::Response;
-use super::registration::{CLIENT_ID, TestUser, form_action_source};
+use super::registration::{TestUser, form_action_source};
 use super::{authorize, sign_out};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -74,7 +74,7 @@ pub(super) fn sign_in(
          <button class=\"main\" name=\"action\" value=\"sign-in\">Sign in</button>\
          <button name=\"action\" value=\"cancel\" formnovalidate>Cancel</button></div></form>\
          <aside>This is a test server. These people can sign in:<dl>{known}</dl></aside>",
-        client = CLIENT_ID,
+        client = escape(&request.client_id),
         scope = escape(&request.scope.to_string()),
         action = authorize::SIGN_IN_PATH,
         page = escape(page),
@@ -140,9 +140,8 @@ fn html(status: StatusCode, title: &str, body: &str, form_target: Option<&str>) 
         form_target.unwrap_or_default(),
     );
     Response {
-        status,
-        headers: Vec::new(),
         body: page.into_bytes(),
+        ..Response::empty(status)
     }
     .with(header::CONTENT_TYPE, "text/html; charset=utf-8")
     .with(header::CONTENT_SECURITY_POLICY, policy)

@@ -6,9 +6,9 @@
 //! forgive would fail in production too. [`TestBrowser`] plays the browser and the user;
 //! [`TestServer::requests`] tells what the app has sent; an injected [`Clock`] makes time travel.
 //!
-//! It knows one client, [`client_id`](TestServer::client_id), with these redirect URIs:
+//! Its first client is [`client_id`](TestServer::client_id), with these redirect URIs:
 //! `http://127.0.0.1/callback` and `http://[::1]/callback` with any port, `https://app.example.com/callback`,
-//! `com.example.app:/callback`; after sign-out also the same with `/signed-out`.
+//! `com.example.app:/callback`; after sign-out also the same with `/signed-out`. The builder can register more.
 //!
 //! ```
 //! use gatepass::test_server::TestServer;
@@ -36,15 +36,22 @@
 //!
 //! Never ship it in an app.
 
+mod apis;
 mod authorize;
 mod browser;
+mod builder;
+mod canned;
 mod clock;
+mod faults;
 mod grants;
 mod http;
 mod keys;
 mod login_page;
 mod metadata;
+mod mistakes;
+mod par;
 mod params;
+mod payload;
 mod recorder;
 mod registration;
 mod resource;
@@ -55,24 +62,32 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+pub use apis::TestApi;
 pub use browser::{TestBrowser, TestBrowserError};
-pub use clock::TestClock;
+pub use builder::TestServerBuilder;
+pub use canned::CannedAnswer;
+pub use clock::{ClockOffset, TestClock};
+pub use faults::{Endpoint, FaultError, FaultPlan, FaultPoint, Gate, PlannedFault};
 pub use grants::Rotation;
 pub use keys::SigningAlgorithm;
+pub use mistakes::Mistake;
+pub use par::Par;
 pub use recorder::RecordedRequest;
-pub use registration::TestUser;
+pub use registration::{TestClient, TestUser};
+pub use resource::UserinfoFormat;
 
-use crate::adapters::system_clock::SystemClock;
 use crate::ports::Clock;
-use grants::{Grants, Lifetimes};
+use apis::Apis;
+use faults::Faults;
+use grants::Grants;
 use keys::KeyRing;
+use mistakes::Mistakes;
 use recorder::Recorder;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -103,17 +118,7 @@ impl TestServer {
 
     /// Prepares a server that differs from the defaults.
     pub fn builder() -> TestServerBuilder {
-        TestServerBuilder {
-            port: 0,
-            clock: Arc::new(SystemClock),
-            rotation: Rotation::Strict,
-            algorithm: SigningAlgorithm::default(),
-            lifetimes: Lifetimes {
-                access_token: Duration::from_secs(300),
-                refresh_token: Duration::from_secs(30 * 24 * 3600),
-                code: Duration::from_secs(60),
-            },
-        }
+        TestServerBuilder::new()
     }
 
     /// The issuer identifier: `http://127.0.0.1:PORT`, without a slash at the end.
@@ -121,17 +126,33 @@ impl TestServer {
         &self.running.state.issuer
     }
 
-    /// The registered client: public, native, with the authentication method `none`.
+    /// The first registered client: public, native, with the authentication method `none`.
     pub fn client_id(&self) -> &str {
-        registration::CLIENT_ID
+        let first = self.running.state.clients.first();
+        first.map(TestClient::client_id).unwrap_or_default()
     }
 
-    /// A protected API: `GET` with an access token whose scope has `profile` answers with who is signed in.
+    /// A protected API: `GET` with an access token for the issuer whose scope has `profile` answers with who is signed
+    /// in. A token request that names no `resource` gets such a token.
     pub fn api_url(&self) -> String {
-        format!("{}{}", self.issuer(), resource::API_PATH)
+        self.url_of_api(apis::ME)
     }
 
-    /// The people who can sign in: alice and bob.
+    /// The URL of a protected API by its name. There are `me`, which is [`api_url`](TestServer::api_url), and `other`,
+    /// which needs a token for the resource that is this URL; [`TestServerBuilder::api`] adds more.
+    pub fn url_of_api(&self, name: &str) -> String {
+        format!("{}{}", self.issuer(), apis::path(name))
+    }
+
+    /// Adds a protected API, or changes what tokens need at one that is there.
+    ///
+    /// # Errors
+    /// `InvalidInput` when its audience or scope is not well-formed.
+    pub fn protect(&self, api: TestApi) -> io::Result<()> {
+        self.running.state.apis().protect(api)
+    }
+
+    /// The people who can sign in: alice, bob, and those the builder was given.
     pub fn users(&self) -> &[TestUser] {
         &self.running.state.users
     }
@@ -147,9 +168,96 @@ impl TestServer {
         TestBrowser::new(self.running.runtime.clone(), self.issuer())
     }
 
+    /// Plans a fault: say where, which requests, and what happens to them. It is in force when this returns.
+    ///
+    /// ```
+    /// use gatepass::test_server::{Endpoint, TestServer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = TestServer::start()?;
+    /// let lost = server.fault(Endpoint::Token).nth(2).drop_after_processing()?;
+    /// // … the app signs in, which is the first token request, and refreshes, which is the second …
+    /// # assert_eq!(lost.fired(), 0);
+    /// lost.lift();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fault(&self, endpoint: Endpoint) -> FaultPoint {
+        FaultPoint::new(Arc::clone(&self.running.state), endpoint)
+    }
+
+    /// Takes back every fault there is; what is held goes on.
+    pub fn lift_faults(&self) {
+        self.running.state.faults.lift_all();
+    }
+
+    /// Makes a mistake wherever it can be made, until [`behave`](TestServer::behave) is called. Several can be on.
+    ///
+    /// ```
+    /// use gatepass::test_server::{Mistake, TestServer};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = TestServer::start()?;
+    /// server.misbehave(Mistake::NonceWrong);
+    /// // … the app signs in, and must refuse the ID token …
+    /// # assert_eq!(server.times_made(Mistake::NonceWrong), 0);
+    /// server.behave();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn misbehave(&self, mistake: Mistake) {
+        self.running.state.mistakes.switch(mistake, true);
+    }
+
+    /// Stops making this mistake; others stay on.
+    pub fn stop_making(&self, mistake: Mistake) {
+        self.running.state.mistakes.switch(mistake, false);
+    }
+
+    /// Makes no mistakes from now on.
+    pub fn behave(&self) {
+        self.running.state.mistakes.switch_all_off();
+    }
+
+    /// How often a mistake was made, so that a test can prove that the app has met it.
+    pub fn times_made(&self, mistake: Mistake) -> u64 {
+        self.running.state.mistakes.times(mistake)
+    }
+
+    /// Sets how far this server's clock is from the one it was given: its `Date`, `iat`, `exp` and `auth_time`, and when it
+    /// takes something for expired.
+    pub fn set_clock_offset(&self, offset: ClockOffset) {
+        self.running.state.offset.store(offset.millis(), Ordering::SeqCst);
+    }
+
+    /// Changes the form of UserInfo.
+    pub fn set_userinfo_format(&self, format: UserinfoFormat) {
+        let signed = format == UserinfoFormat::SignedJwt;
+        self.running
+            .state
+            .userinfo_is_signed
+            .store(signed, Ordering::SeqCst);
+    }
+
     /// Signs with a new key from now on. The former keys stay published, and what they signed stays good.
     pub fn rotate_keys(&self) {
         self.running.state.keys().rotate();
+    }
+
+    /// Lets the JWK Set lag behind: keys that come from now on are not in it until
+    /// [`publish_keys`](TestServer::publish_keys).
+    pub fn freeze_jwk_set(&self) {
+        self.running.state.keys().freeze();
+    }
+
+    /// Publishes every key that was held back.
+    pub fn publish_keys(&self) {
+        self.running.state.keys().publish();
+    }
+
+    /// Takes all keys but the newest published one out of the JWK Set.
+    pub fn retire_former_keys(&self) {
+        self.running.state.keys().retire_former();
     }
 
     /// Revokes every code, token and browser session there is, as an administrator can.
@@ -166,120 +274,6 @@ impl TestServer {
     /// Changes what becomes of refresh tokens that have been used.
     pub fn set_rotation(&self, rotation: Rotation) {
         self.running.state.grants().set_rotation(rotation);
-    }
-}
-
-/// What a [`TestServer`] starts with.
-///
-/// ```
-/// use gatepass::test_server::{Rotation, SigningAlgorithm, TestServer};
-/// use std::time::Duration;
-///
-/// # fn main() -> std::io::Result<()> {
-/// let server = TestServer::builder()
-///     .rotation(Rotation::Grace(Duration::from_secs(30)))
-///     .access_token_lifetime(Duration::from_secs(60))
-///     .signing_algorithm(SigningAlgorithm::Es256)
-///     .start()?;
-/// assert!(server.issuer().starts_with("http://127.0.0.1:"));
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug, Clone)]
-#[must_use = "a builder does nothing until it is started"]
-pub struct TestServerBuilder {
-    port: u16,
-    clock: Arc<dyn Clock>,
-    rotation: Rotation,
-    algorithm: SigningAlgorithm,
-    lifetimes: Lifetimes,
-}
-
-impl TestServerBuilder {
-    /// The port on 127.0.0.1. Default: 0, the system chooses.
-    pub fn port(self, port: u16) -> Self {
-        Self { port, ..self }
-    }
-
-    /// The clock that dates and ends everything. Default: this machine's.
-    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
-        Self { clock, ..self }
-    }
-
-    /// What becomes of used refresh tokens. Default: [`Rotation::Strict`].
-    pub fn rotation(self, rotation: Rotation) -> Self {
-        Self { rotation, ..self }
-    }
-
-    /// How long an access token is good for. Default: five minutes.
-    pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetimes.access_token = lifetime;
-        self
-    }
-
-    /// How long a refresh token is good for unless used. Default: thirty days.
-    pub fn refresh_token_lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetimes.refresh_token = lifetime;
-        self
-    }
-
-    /// How long a code is good for. Default: one minute.
-    pub fn code_lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetimes.code = lifetime;
-        self
-    }
-
-    /// How ID tokens are signed. Default: RS256.
-    pub fn signing_algorithm(self, algorithm: SigningAlgorithm) -> Self {
-        Self { algorithm, ..self }
-    }
-
-    /// Starts the server on a thread of its own; it answers from when this returns.
-    ///
-    /// # Errors
-    /// When the port is taken, or the system gives no thread.
-    pub fn start(self) -> io::Result<TestServer> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port))?;
-        listener.set_nonblocking(true)?;
-        let host = format!("127.0.0.1:{}", listener.local_addr()?.port());
-        let state = Arc::new(State {
-            issuer: format!("http://{host}"),
-            clock: self.clock,
-            users: registration::users(),
-            access_token_lifetime: self.lifetimes.access_token,
-            grants: Mutex::new(Grants::new(self.lifetimes, self.rotation)),
-            keys: Mutex::new(KeyRing::new(self.algorithm)),
-            recorder: Recorder::new(),
-        });
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let handle = runtime.handle().clone();
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
-        };
-        let (stop, stopped) = oneshot::channel::<()>();
-        let served = Arc::clone(&state);
-        let thread = std::thread::Builder::new()
-            .name("gatepass-test-server".to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = http::serve(listener, served) => {}
-                        _ = stopped => {}
-                    }
-                });
-            })?;
-        let running = Running {
-            state,
-            runtime: handle,
-            stop: Some(stop),
-            thread: Some(thread),
-        };
-        Ok(TestServer {
-            running: Arc::new(running),
-        })
     }
 }
 
@@ -308,16 +302,33 @@ impl Drop for Running {
 struct State {
     issuer: String,
     clock: Arc<dyn Clock>,
+    clients: Vec<TestClient>,
     users: Vec<TestUser>,
-    access_token_lifetime: Duration,
+    par: Par,
+    apis: Mutex<Apis>,
     grants: Mutex<Grants>,
     keys: Mutex<KeyRing>,
     recorder: Recorder,
+    faults: Faults,
+    mistakes: Mistakes,
+    userinfo_is_signed: AtomicBool,
+    /// Milliseconds that this server is ahead of its clock.
+    offset: AtomicI64,
 }
 
 impl State {
     fn now(&self) -> i64 {
-        self.clock.unix_millis()
+        self.clock
+            .unix_millis()
+            .saturating_add(self.offset.load(Ordering::SeqCst))
+    }
+
+    fn userinfo_format(&self) -> UserinfoFormat {
+        if self.userinfo_is_signed.load(Ordering::SeqCst) {
+            UserinfoFormat::SignedJwt
+        } else {
+            UserinfoFormat::Json
+        }
     }
 
     /// The only `Host` this server answers to.
@@ -333,8 +344,12 @@ impl State {
         )
     }
 
-    fn access_token_lifetime(&self) -> Duration {
-        self.access_token_lifetime
+    fn client(&self, client_id: &str) -> Option<&TestClient> {
+        self.clients.iter().find(|client| client.client_id() == client_id)
+    }
+
+    fn apis(&self) -> MutexGuard<'_, Apis> {
+        self.apis.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn grants(&self) -> MutexGuard<'_, Grants> {
@@ -345,13 +360,22 @@ impl State {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The subject of an ID token this server issued to its client, expired or not.
-    fn subject_of_hint(&self, id_token: &str) -> Option<String> {
+    /// What an ID token of this server says, expired or not.
+    fn hint(&self, id_token: &str) -> Option<Hint<'_>> {
         let claims = self.keys().verify(id_token)?;
-        let is = |name: &str, value: &str| claims.get(name).and_then(|claim| claim.as_str()) == Some(value);
-        if !is("iss", &self.issuer) || !is("aud", registration::CLIENT_ID) {
+        let claim = |name: &str| claims.get(name).and_then(|claim| claim.as_str());
+        if claim("iss")? != self.issuer {
             return None;
         }
-        Some(claims.get("sub")?.as_str()?.to_owned())
+        Some(Hint {
+            subject: claim("sub")?.to_owned(),
+            client: self.client(claim("aud")?)?,
+        })
     }
+}
+
+/// Whom an `id_token_hint` is about, and which client has it.
+struct Hint<'a> {
+    subject: String,
+    client: &'a TestClient,
 }

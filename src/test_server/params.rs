@@ -39,6 +39,11 @@ impl Params {
             .map(|(_, v)| v.as_str())
     }
 
+    /// Whether a parameter was sent, be it without a value.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(n, _)| n == name)
+    }
+
     /// Like [`get`](Params::get), but refuses a parameter that was sent twice.
     pub(super) fn once(&self, name: &str) -> Result<Option<&str>, Repeated> {
         if self.0.iter().filter(|(n, _)| n == name).nth(1).is_some() {
@@ -99,6 +104,10 @@ impl Scope {
         self.0.iter().any(|known| known == token)
     }
 
+    pub(super) fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     pub(super) fn is_within(&self, other: &Scope) -> bool {
         self.0.iter().all(|token| other.contains(token))
     }
@@ -122,17 +131,6 @@ impl std::fmt::Display for Scope {
 /// `state`, codes and tokens are made of.
 pub(super) fn is_vschar(text: &str) -> bool {
     text.bytes().all(|byte| (0x20..=0x7E).contains(&byte))
-}
-
-/// Reads the parameters of RFC 8707 §2: absolute URIs without a fragment.
-pub(super) fn resources(params: &Params) -> Option<Vec<String>> {
-    params
-        .all("resource")
-        .map(|text| {
-            let absolute = url::Url::parse(text).is_ok_and(|uri| uri.fragment().is_none());
-            absolute.then(|| text.to_owned())
-        })
-        .collect()
 }
 
 /// Adds parameters to a URI that may already have a query (RFC 6749 §3.1.2).

@@ -2,22 +2,24 @@
 
 use super::State;
 use super::http::{Request, Response};
-use super::token::{client_form, required};
+use super::token::{Refusal, client_form, invalid_grant, required};
 use hyper::StatusCode;
 
 pub(super) const PATH: &str = "/revoke";
 
 pub(super) fn revoke(state: &State, request: &Request) -> Response {
-    let form = match client_form(request) {
-        Ok(form) => form,
-        Err(refusal) => return refusal.answer(),
-    };
-    match required(&form, "token") {
-        Ok(token) => {
-            // The hint is only a hint (§2.1), and a token unknown here is as good as revoked (§2.2).
-            state.grants().revoke_token(token);
-            Response::empty(StatusCode::OK).no_store()
-        }
+    match revoked(state, request) {
+        Ok(()) => Response::empty(StatusCode::OK).no_store(),
         Err(refusal) => refusal.answer(),
     }
+}
+
+fn revoked(state: &State, request: &Request) -> Result<(), Refusal> {
+    let (form, client) = client_form(state, request)?;
+    // The hint is only a hint (§2.1).
+    let token = required(&form, "token")?;
+    state
+        .grants()
+        .revoke_token(token, client.client_id())
+        .map_err(|why| invalid_grant("The token was", why))
 }

@@ -8,7 +8,7 @@ use super::grants::SignOutRequest;
 use super::http::{Request, Response};
 use super::login_page;
 use super::params::with_query;
-use super::registration::{CLIENT_ID, is_post_logout_redirect_uri};
+use super::registration::TestClient;
 use hyper::header;
 
 pub(super) const PATH: &str = "/end_session";
@@ -20,29 +20,37 @@ pub(super) fn end_session(state: &State, request: &Request) -> Response {
     };
     let hinted = match params.get("id_token_hint") {
         None => None,
-        Some(hint) => match state.subject_of_hint(hint) {
-            Some(subject) => Some(subject),
-            None => {
-                return login_page::error("id_token_hint is not an ID token of this server for this client.");
-            }
+        Some(hint) => match state.hint(hint) {
+            Some(hint) => Some(hint),
+            None => return login_page::error("id_token_hint is not an ID token of this server."),
         },
     };
-    // The audience of a good hint is the one client there is, so a client_id beside it must be that
-    // client too (§2).
-    if params.get("client_id").is_some_and(|client| client != CLIENT_ID) {
-        return login_page::error("No such client is registered here, or the hint is not for it.");
-    }
-    let redirect_to = match params.get("post_logout_redirect_uri") {
+    let named = match params.get("client_id") {
         None => None,
+        Some(client_id) => match state.client(client_id) {
+            Some(client) => Some(client),
+            None => return login_page::error("No such client is registered here."),
+        },
+    };
+    // A client_id beside a hint must be that of its audience (§2).
+    if let (Some(hint), Some(named)) = (&hinted, named)
+        && hint.client != named
+    {
+        return login_page::error("client_id is not the client that id_token_hint was issued to.");
+    }
+    let client: Option<&TestClient> = named.or(hinted.as_ref().map(|hint| hint.client));
+    let redirect_to = match (params.get("post_logout_redirect_uri"), client) {
+        (None, _) => None,
         // Without either it is not known whose registration counts (§3).
-        Some(_) if hinted.is_none() && params.get("client_id").is_none() => {
+        (Some(_), None) => {
             return login_page::error("post_logout_redirect_uri needs an id_token_hint or a client_id.");
         }
-        Some(uri) if !is_post_logout_redirect_uri(uri) => {
+        (Some(uri), Some(client)) if !client.is_post_logout_redirect_uri(uri) => {
             return login_page::error("This post_logout_redirect_uri is not registered for this client.");
         }
-        Some(uri) => Some(with_query(uri, &[("state", params.get("state"))])),
+        (Some(uri), Some(_)) => Some(with_query(uri, &[("state", params.get("state"))])),
     };
+    let hinted = hinted.map(|hint| hint.subject);
     let now = state.now();
     let session = request
         .cookie(&state.cookie_name())

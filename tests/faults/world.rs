@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use gatepass::{
     Client, ClientBuilder, Clock, CommitOutcome, Delivery, EventSink, Generation, HttpFailure,
     HttpFailureReason, HttpRequest, HttpResponse, HttpTransport, RecordKey, Result, SecureStorage, Session,
-    SessionEvent, SignInOptions, StorageFailure, Stored,
+    SessionEvent, SessionId, SignInOptions, StorageFailure, Stored,
 };
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
@@ -458,6 +458,7 @@ fn metadata() -> Value {
         "token_endpoint": format!("{ISSUER}/token"),
         "jwks_uri": format!("{ISSUER}/jwks"),
         "revocation_endpoint": format!("{ISSUER}/revoke"),
+        "userinfo_endpoint": format!("{ISSUER}/userinfo"),
         "response_types_supported": ["code"],
         "code_challenge_methods_supported": ["S256"],
         "id_token_signing_alg_values_supported": ["RS256"],
@@ -513,7 +514,7 @@ impl Events {
 }
 
 impl EventSink for Events {
-    fn event(&self, event: SessionEvent) {
+    fn event(&self, _session: Option<&SessionId>, event: SessionEvent) {
         let printed = format!("{event:?}");
         let name = printed.split([' ', '{']).next().unwrap().to_owned();
         self.0.lock().unwrap().push(name);

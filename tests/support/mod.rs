@@ -8,8 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use gatepass::test_server::{RecordedRequest, TestClock, TestServer, TestServerBuilder};
 use gatepass::{
-    AllowHttpOnLoopback, Client, ClientBuilder, MemoryStorage, Result, Session, SignInOptions, UserAgent,
-    UserAgentFailure, UserAgentRequest, UserAgentReturn,
+    AllowHttpOnLoopback, Client, ClientBuilder, MemoryStorage, Result, SecureStorage as _, Session,
+    SignInOptions, UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
 };
 use tokio::sync::watch;
 
@@ -70,6 +70,16 @@ impl TestBed {
             .sign_in(url, &self.server.users()[0])
             .await
             .unwrap()
+    }
+
+    /// The key set is fetched while the user is busy in the browser; this waits until it is in storage.
+    pub(crate) async fn keys_are_stored(&self) {
+        until(|| {
+            let keys = self.storage.list("server.").unwrap();
+            let stored = keys.first().and_then(|key| self.storage.load(key).unwrap());
+            stored.is_some_and(|stored| String::from_utf8_lossy(&stored.bytes).contains("\"keys\":{"))
+        })
+        .await;
     }
 
     /// Stops the server; its port answers no more. Another takes its place in the test bed, unused.

@@ -2,10 +2,10 @@
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents,
-    UnparsedPublicKey,
+    UnparsedPublicKey, VerificationAlgorithm,
 };
 
-use super::BadSignature;
+use super::{BadSignature, point};
 use crate::protocol::jwk::{Algorithm, PublicKey};
 
 pub(super) fn verify(
@@ -25,16 +25,36 @@ pub(super) fn verify(
                 .map_err(|_| BadSignature)
         }
         (Algorithm::Es256, PublicKey::P256 { x, y }) => {
-            // The uncompressed point of SEC 1 §2.3.3.
-            let mut point = [0x04; 65];
-            let (_, coordinates) = point.split_at_mut(1);
-            let (left, right) = coordinates.split_at_mut(32);
-            left.copy_from_slice(x);
-            right.copy_from_slice(y);
-            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+            on_curve(&ECDSA_P256_SHA256_FIXED, x, y, message, signature)
+        }
+        #[cfg(feature = "alg-es384")]
+        (Algorithm::Es384, PublicKey::P384 { x, y }) => {
+            let parameters = &aws_lc_rs::signature::ECDSA_P384_SHA384_FIXED;
+            on_curve(parameters, x, y, message, signature)
+        }
+        #[cfg(feature = "alg-es512")]
+        (Algorithm::Es512, PublicKey::P521 { x, y }) => {
+            let parameters = &aws_lc_rs::signature::ECDSA_P521_SHA512_FIXED;
+            on_curve(parameters, x, y, message, signature)
+        }
+        #[cfg(feature = "alg-eddsa")]
+        (Algorithm::EdDsa, PublicKey::Ed25519 { x }) => {
+            UnparsedPublicKey::new(&aws_lc_rs::signature::ED25519, x)
                 .verify(message, signature)
                 .map_err(|_| BadSignature)
         }
         _ => Err(BadSignature),
     }
+}
+
+fn on_curve(
+    parameters: &'static dyn VerificationAlgorithm,
+    x: &[u8],
+    y: &[u8],
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), BadSignature> {
+    UnparsedPublicKey::new(parameters, point(x, y))
+        .verify(message, signature)
+        .map_err(|_| BadSignature)
 }

@@ -4,11 +4,10 @@
 
 use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{Signature, VerifyingKey};
-use p256::elliptic_curve::sec1::FromEncodedPoint as _;
 use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
 use sha2::{Digest as _, Sha256};
 
-use super::BadSignature;
+use super::{BadSignature, point};
 use crate::protocol::jwk::{Algorithm, PublicKey};
 
 /// The largest modulus; `rsa` allows 4096 bits unless told otherwise.
@@ -32,11 +31,30 @@ pub(super) fn verify(
             outcome.map_err(|_| BadSignature)
         }
         (Algorithm::Es256, PublicKey::P256 { x, y }) => {
-            let point = p256::EncodedPoint::from_affine_coordinates(x.into(), y.into(), false);
-            let key: Option<p256::PublicKey> = p256::PublicKey::from_encoded_point(&point).into();
-            let key = VerifyingKey::from(key.ok_or(BadSignature)?);
+            let key = VerifyingKey::from_sec1_bytes(&point(x, y)).map_err(|_| BadSignature)?;
             let signature = Signature::from_slice(signature).map_err(|_| BadSignature)?;
             key.verify(message, &signature).map_err(|_| BadSignature)
+        }
+        #[cfg(feature = "alg-es384")]
+        (Algorithm::Es384, PublicKey::P384 { x, y }) => {
+            use p384::ecdsa::{Signature, VerifyingKey};
+            let key = VerifyingKey::from_sec1_bytes(&point(x, y)).map_err(|_| BadSignature)?;
+            let signature = Signature::from_slice(signature).map_err(|_| BadSignature)?;
+            key.verify(message, &signature).map_err(|_| BadSignature)
+        }
+        #[cfg(feature = "alg-es512")]
+        (Algorithm::Es512, PublicKey::P521 { x, y }) => {
+            use p521::ecdsa::{Signature, VerifyingKey};
+            let key = VerifyingKey::from_sec1_bytes(&point(x, y)).map_err(|_| BadSignature)?;
+            let signature = Signature::from_slice(signature).map_err(|_| BadSignature)?;
+            key.verify(message, &signature).map_err(|_| BadSignature)
+        }
+        #[cfg(feature = "alg-eddsa")]
+        (Algorithm::EdDsa, PublicKey::Ed25519 { x }) => {
+            let key = ed25519_dalek::VerifyingKey::from_bytes(x).map_err(|_| BadSignature)?;
+            let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| BadSignature)?;
+            // Strict: no key of small order, which would let one signature verify for many messages.
+            key.verify_strict(message, &signature).map_err(|_| BadSignature)
         }
         _ => Err(BadSignature),
     }

@@ -1,7 +1,7 @@
 //! `/authorize` and the sign-in page.
 
 use super::{App, CHALLENGE, REDIRECT, claims, query};
-use crate::test_server::TestBrowserError;
+use crate::test_server::{TestApi, TestBrowserError};
 
 /// Asserts that a request gets its error by a redirect that carries `state` and `iss`.
 async fn assert_redirected(app: &App, changes: &[(&str, Option<&str>)], error: &str) {
@@ -184,7 +184,11 @@ async fn malformed_values_are_refused() {
     for prompt in ["none login", "login none", "create", "login  consent", "Login"] {
         assert_redirected(&app, &[("prompt", Some(prompt))], "invalid_request").await;
     }
-    for resource in ["/api", "https://api.example.com/#part"] {
+    for resource in [
+        "/api",
+        "https://api.example.com/#part",
+        "https://unknown.example.com",
+    ] {
         assert_redirected(&app, &[("resource", Some(resource))], "invalid_target").await;
     }
     assert_redirected(&app, &[("id_token_hint", Some("a.b.c"))], "invalid_request").await;
@@ -192,7 +196,11 @@ async fn malformed_values_are_refused() {
 
 #[tokio::test]
 async fn several_resources_are_accepted_and_recorded() {
-    let app = App::start();
+    let app = App::start_with(|builder| {
+        builder
+            .api(TestApi::new("a").audience("https://a.example"))
+            .api(TestApi::new("b").audience("https://b.example"))
+    });
     let url = format!(
         "{}&resource=https://a.example&resource=https://b.example",
         app.url(&[])

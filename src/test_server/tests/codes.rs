@@ -1,7 +1,7 @@
 //! Redeeming codes at `/token`, and what comes for them.
 
 use super::{App, FORM, REDIRECT, VERIFIER, claims};
-use crate::test_server::SigningAlgorithm;
+use crate::test_server::{SigningAlgorithm, TestApi};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
 };
@@ -267,7 +267,11 @@ async fn missing_parameters_and_unknown_grants_are_told_apart() {
 
 #[tokio::test]
 async fn a_token_request_may_only_name_resources_of_the_grant() {
-    let app = App::start();
+    let app = App::start_with(|builder| {
+        builder
+            .api(TestApi::new("a").audience("https://a.example"))
+            .api(TestApi::new("b").audience("https://b.example"))
+    });
     let code = app
         .code(&app.url(&[("resource", Some("https://a.example"))]))
         .await;

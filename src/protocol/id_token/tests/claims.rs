@@ -7,7 +7,7 @@ fn code(changes: Value) -> &'static str {
 }
 
 #[test]
-fn oc_22_bi_67_the_issuer() {
+fn oc_22_am_14_is_06_bi_67_the_issuer() {
     assert_eq!(code(json!({})), "ok");
     for iss in [
         json!("http://server.example.com"),
@@ -24,7 +24,7 @@ fn oc_22_bi_67_the_issuer() {
 }
 
 #[test]
-fn oc_23_bi_67_the_audience() {
+fn oc_23_jw_06_bi_67_the_audience() {
     assert_eq!(code(json!({ "aud": [CLIENT] })), "ok");
     for aud in [
         json!("other"),
@@ -184,9 +184,106 @@ fn oc_36_bi_71_the_subject() {
 }
 
 #[test]
+fn oc_32_the_authentication_context() {
+    let check = |wanted: &[&str], changes| {
+        let check = Check {
+            acr_values: wanted.iter().map(|acr| (*acr).to_owned()).collect(),
+            ..Check::es256()
+        };
+        check.code_of_claims(&claims_with(changes))
+    };
+    assert_eq!(check(&["urn:a", "urn:b"], json!({ "acr": "urn:b" })), "ok");
+    assert_eq!(check(&[], json!({ "acr": "urn:c" })), "ok", "none was asked for");
+    assert_eq!(check(&[], json!({})), "ok");
+    for acr in [
+        json!({}),
+        json!({ "acr": "urn:c" }),
+        json!({ "acr": "URN:A" }),
+        json!({ "acr": "" }),
+        json!({ "acr": ["urn:a"] }),
+    ] {
+        assert_eq!(check(&["urn:a", "urn:b"], acr.clone()), "id_token_acr", "{acr}");
+    }
+}
+
+#[test]
+fn oc_35_tv_24_c_hash_is_of_the_code() {
+    assert_eq!(code(json!({ "c_hash": "LDktKdoQak3Pk0cnXxCltA" })), "ok");
+    for c_hash in [
+        json!("77QmUPtjPfzWtF2AnpK9RQ"),
+        json!("LDktKdoQak3Pk0cnXxCltA=="),
+        json!(""),
+        json!(7),
+    ] {
+        assert_eq!(
+            code(json!({ "c_hash": c_hash.clone() })),
+            "id_token_c_hash",
+            "{c_hash}"
+        );
+    }
+    let other = Check {
+        code: "another",
+        ..Check::es256()
+    };
+    assert_eq!(
+        other.code_of_claims(&claims_with(json!({ "c_hash": "LDktKdoQak3Pk0cnXxCltA" }))),
+        "id_token_c_hash"
+    );
+}
+
+#[test]
+fn tv_20_to_24_half_hashes_by_the_hash_of_the_algorithm() {
+    let check = |hash: Hash, value: &str| {
+        let claims = Object::parse(format!(r#"{{"at_hash":"{value}"}}"#).as_bytes()).unwrap();
+        check_half_hash(&claims, "at_hash", hash, ACCESS_TOKEN).is_ok()
+    };
+    let values = [
+        "77QmUPtjPfzWtF2AnpK9RQ",
+        "jtAeDp945y1dDqU3nkIVGNZP1HjH_MFs",
+        "q7nS86GgvvFaZkzALLWqJYaJIKw2wCDAVfCAsm5CrBM",
+        "7Httt23NaMd6AwWtm5gJSw",
+    ];
+    let fitting = |algorithm: Algorithm| values.map(|value| check(algorithm.hash(), value));
+    for algorithm in [Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256] {
+        assert_eq!(fitting(algorithm), [true, false, false, false], "{algorithm:?}");
+    }
+    #[cfg(feature = "alg-es384")]
+    assert_eq!(fitting(Algorithm::Es384), [false, true, false, false]);
+    #[cfg(feature = "alg-es512")]
+    assert_eq!(fitting(Algorithm::Es512), [false, false, true, false]);
+    #[cfg(feature = "alg-eddsa")]
+    assert_eq!(fitting(Algorithm::EdDsa), [false, false, true, false]);
+}
+
+#[test]
+fn jw_08_a_logout_token_is_no_id_token() {
+    let events = json!({ "events": { "http://schemas.openid.net/event/backchannel-logout": {} } });
+    assert_eq!(code(events.clone()), "id_token_type");
+    // It has no nonce, so only a refresh could take it for an ID token.
+    let original = Claims::from_stored(Object::parse(claims_with(json!({})).as_bytes()).unwrap());
+    let refresh = Check {
+        original,
+        ..Check::es256()
+    };
+    let mut logout = events;
+    logout["nonce"] = Value::Null;
+    assert_eq!(refresh.code_of_claims(&claims_with(logout)), "id_token_type");
+}
+
+#[test]
+fn rr_52_nbf_is_kept_where_there_is_one() {
+    assert_eq!(code(json!({ "nbf": NOW + SKEW_SECONDS })), "ok");
+    assert_eq!(
+        code(json!({ "nbf": NOW + SKEW_SECONDS + 1 })),
+        "id_token_from_the_future"
+    );
+    assert_eq!(code(json!({ "nbf": "soon" })), "id_token_time");
+}
+
+#[test]
 fn oc_37_unknown_claims_are_passed_over() {
     assert_eq!(
-        code(json!({ "c_hash": "x", "https://example.com/x": { "y": [1] }, "nbf": "soon" })),
+        code(json!({ "s_hash": "x", "https://example.com/x": { "y": [1] }, "jti": 7 })),
         "ok"
     );
 }

@@ -80,8 +80,15 @@ fn tv_26c_tv_23_oc_34_the_access_token_is_the_one_it_came_with() {
     for token in [TV_26C, TV_26E] {
         assert_eq!(other.code(token, &keys()), "id_token_at_hash");
     }
-    // OC-35: c_hash belongs to the front channel, which is not used; without at_hash any access token will do.
+    // Without at_hash any access token will do.
     assert_eq!(other.code(TV_26D, &keys()), "ok");
+    let other = Check {
+        code: "Qcb0Orv1zh30vL1MPRsbm-diHiMwcLyZvn1arpZv-Jxf_11jnpEX3Tgfvl",
+        ..Check::default()
+    };
+    for token in [TV_26D, TV_26E] {
+        assert_eq!(other.code(token, &keys()), "id_token_c_hash", "OC-35");
+    }
 }
 
 #[test]

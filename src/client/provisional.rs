@@ -1,0 +1,262 @@
+//! Tokens whose ID token is not verified yet, and sign-ins that an earlier run of the app left behind.
+//!
+//! A code can be exchanged once. Where the tokens it gave cannot be verified at once, because the server's keys cannot
+//! be had, they wait in the record of the sign-in: unused, but not lost. They become the session as soon as the keys
+//! are there, in this run of the app or a later one, or are given back if they turn out to be wrong.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tracing::{info, warn};
+
+use super::Inner;
+use super::flow::{FlowRecord, Progress, Provisional};
+use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::ports::{RecordKey, SessionEvent, Stored};
+use crate::protocol::id_token::{self, Claims, Occasion};
+use crate::protocol::scope::Scope;
+use crate::session::Session;
+use crate::session::at_server::Unverified;
+use crate::session::record::SignedIn;
+use crate::sync::lock;
+
+/// How long a sign-in waits for keys before its caller is told; the tokens wait longer.
+const PATIENCE_MILLIS: u64 = 90_000;
+/// The pauses between two tries to get them; the last one repeats.
+const PAUSE_MILLIS: [u64; 5] = [1_000, 2_000, 5_000, 10_000, 20_000];
+/// Tokens that could not be verified for this long are given back.
+const PROVISIONAL_MAX_AGE_MILLIS: i64 = 24 * 60 * 60 * 1000;
+/// An exchange that was begun this long ago, and is not known to have ended, will not end any more.
+const CLAIM_MAX_AGE_MILLIS: i64 = 5 * 60 * 1000;
+
+/// Who may be asked for keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    Nobody,
+    TheServer,
+}
+
+/// Why there is no session yet.
+pub(super) enum Unfinished {
+    /// Nothing is decided: the tokens stay where they are.
+    Later(Error),
+    /// The sign-in failed; the grant is being given back.
+    Never(Error),
+    /// Everything is in order, and storage does not take the session.
+    Unstored(Error),
+}
+
+impl Inner {
+    /// Verifies with the keys at hand and stores the session, if that can be decided without asking anybody.
+    pub(super) async fn conclude_at_hand(&self, flow: &FlowRecord) -> Result<Session, Unfinished> {
+        self.decide(flow, Ask::Nobody)
+            .await
+            .map_err(|(unfinished, _)| unfinished)
+    }
+
+    /// As [`conclude_at_hand`](Inner::conclude_at_hand), and asks the server for keys, again and again for a while.
+    pub(super) async fn conclude(&self, flow: &FlowRecord) -> Result<Session, Unfinished> {
+        let clock = Arc::clone(&self.context.ports.clock);
+        let deadline = clock.boot_millis().saturating_add(PATIENCE_MILLIS);
+        let mut pauses = PAUSE_MILLIS.iter().copied();
+        let mut pause = 0;
+        loop {
+            let (error, not_before) = match self.decide(flow, Ask::TheServer).await {
+                Ok(session) => return Ok(session),
+                Err((Unfinished::Later(error), not_before)) => (error, not_before),
+                Err((decided, _)) => return Err(decided),
+            };
+            pause = pauses.next().unwrap_or(pause);
+            let next = not_before.max(clock.boot_millis().saturating_add(pause));
+            if next >= deadline {
+                self.unsettled.store(true, Ordering::SeqCst);
+                return Err(Unfinished::Later(waiting(&error)));
+            }
+            warn!(
+                code = error.code(),
+                "the ID token cannot be verified yet; the tokens wait"
+            );
+            clock.sleep_until(next).await;
+        }
+    }
+
+    /// Verifies, and stores the session or gives the grant back. With an undecided outcome comes the time, by the boot
+    /// clock, before which asking again is of no use.
+    async fn decide(&self, flow: &FlowRecord, ask: Ask) -> Result<Session, (Unfinished, u64)> {
+        let never = |error| {
+            // Nothing of a sign-in that failed stays usable: neither here nor at the server.
+            self.revoke_quietly(flow.refresh_token());
+            (Unfinished::Never(error), 0)
+        };
+        let Some(provisional) = flow.provisional() else {
+            return Err(never(Error::internal(
+                Stage::IdToken,
+                "there are no tokens to verify",
+            )));
+        };
+        let claims = match self.verify(flow, provisional, ask).await {
+            Ok(claims) => claims,
+            Err(Unverified::Refused(error)) => return Err(never(error)),
+            Err(Unverified::Undecided { error, not_before }) => {
+                return Err((Unfinished::Later(error), not_before));
+            }
+        };
+        let unstored = |error| (Unfinished::Unstored(error), 0);
+        let slot = self.sessions.slot_for(claims.as_ref()).await.map_err(unstored)?;
+        let signed_in = SignedIn {
+            claims,
+            provisional: false,
+            ..(*provisional.tokens).clone()
+        };
+        slot.begin(signed_in).await.map_err(unstored)
+    }
+
+    /// The claims of the ID token; `None` where the sign-in did not ask for one.
+    async fn verify(
+        &self,
+        flow: &FlowRecord,
+        provisional: &Provisional,
+        ask: Ask,
+    ) -> Result<Option<Claims>, Unverified> {
+        let server = self.server_of(flow).map_err(Unverified::Refused)?;
+        if !Scope::from_response(&flow.scope).contains("openid") {
+            return Ok(None);
+        }
+        let tokens = &provisional.tokens;
+        let (Some(id_token), Some(access)) = (&tokens.id_token, &tokens.access_token) else {
+            return Err(Unverified::Refused(Error::protocol(
+                Stage::IdToken,
+                "id_token_missing",
+                "OpenID Connect Core §3.1.3.3",
+                "the scope openid was asked for, and the token response has no ID token",
+            )));
+        };
+        let expected = id_token::Expected {
+            issuer: &self.context.issuer,
+            client_id: &self.context.client_id,
+            algorithms: server.id_token_algorithms(),
+            access_token: &access.token,
+            // When it came: a token that was good then does not go bad while its keys cannot be had.
+            now: tokens.since_unix_millis.div_euclid(1000),
+            occasion: Occasion::SignIn {
+                nonce: &flow.nonce,
+                code: &provisional.code,
+                max_age: flow.max_age,
+                acr_values: &flow.acr_values,
+            },
+        };
+        let verdict = match ask {
+            Ask::Nobody => self.context.verify_at_hand(id_token, &expected).await,
+            Ask::TheServer => self.context.verify_id_token(&server, id_token, &expected).await,
+        };
+        verdict.map(Some)
+    }
+
+    /// Sees to the sign-ins that storage holds and no caller here waits for: tokens that can be verified by now become the
+    /// session, and what cannot come to an end any more is told once and removed. The error of one that is still
+    /// undecided, if there is one.
+    pub(super) async fn settle(self: &Arc<Self>) -> Option<Error> {
+        let _one_at_a_time = self.settling.lock().await;
+        if !self.unsettled.swap(false, Ordering::SeqCst) {
+            return None;
+        }
+        let keys = match self.context.list(&self.context.names.flows()).await {
+            Ok(keys) => keys,
+            Err(_) => {
+                // Whoever asks for the session is told that storage does not answer.
+                self.unsettled.store(true, Ordering::SeqCst);
+                return None;
+            }
+        };
+        let mut undecided = None;
+        for key in keys {
+            if lock(&self.attempts).contains_key(key.as_str()) {
+                continue;
+            }
+            if let Ok(Some(stored)) = self.context.load(&key).await
+                && let Err(error) = self.settle_one(&key, &stored).await
+            {
+                self.unsettled.store(true, Ordering::SeqCst);
+                undecided = Some(error);
+            }
+        }
+        undecided
+    }
+
+    async fn settle_one(&self, key: &RecordKey, stored: &Stored) -> Result<()> {
+        let now = self.context.ports.clock.unix_millis();
+        let Ok(flow) = FlowRecord::decode(&stored.bytes) else {
+            return self.clear(key, stored).await;
+        };
+        match &flow.progress {
+            Progress::Provisional(Provisional { tokens, .. }) => {
+                let too_old = now.saturating_sub(tokens.since_unix_millis) > PROVISIONAL_MAX_AGE_MILLIS;
+                match self.decide(&flow, Ask::TheServer).await {
+                    Ok(session) => {
+                        info!(diagnostic_id = %flow.diagnostic_id, "a sign-in of before is finished");
+                        self.clear(key, stored).await?;
+                        session.emit(SessionEvent::SignedIn);
+                        Ok(())
+                    }
+                    Err((Unfinished::Unstored(error), _)) => Err(error),
+                    Err((Unfinished::Later(error), _)) if !too_old => {
+                        Err(waiting(&error).with_diagnostic_id(&flow.diagnostic_id))
+                    }
+                    Err((Unfinished::Later(_), _)) => {
+                        self.revoke_quietly(tokens.refresh_token.clone());
+                        self.interrupted(key, stored, &flow).await
+                    }
+                    Err((Unfinished::Never(error), _)) => {
+                        warn!(diagnostic_id = %flow.diagnostic_id, code = error.code(), "a sign-in of before has failed");
+                        self.interrupted(key, stored, &flow).await
+                    }
+                }
+            }
+            Progress::Claimed { unix_millis } if now.saturating_sub(*unix_millis) > CLAIM_MAX_AGE_MILLIS => {
+                self.interrupted(key, stored, &flow).await
+            }
+            Progress::Waiting if now >= flow.expires_unix_millis => {
+                self.interrupted(key, stored, &flow).await
+            }
+            // Another process may be at it, or the redirect may yet come.
+            Progress::Claimed { .. } | Progress::Waiting => Ok(()),
+        }
+    }
+
+    async fn interrupted(&self, key: &RecordKey, stored: &Stored, flow: &FlowRecord) -> Result<()> {
+        let removed = self.context.remove(key, stored.generation).await?;
+        // Whoever removes it tells of it, so that it is told once.
+        if matches!(removed, crate::ports::CommitOutcome::Committed(_)) {
+            let event = SessionEvent::SignInInterrupted {
+                diagnostic_id: flow.diagnostic_id.clone(),
+            };
+            self.context.ports.events.event(None, event);
+        }
+        Ok(())
+    }
+
+    async fn clear(&self, key: &RecordKey, stored: &Stored) -> Result<()> {
+        self.context.remove(key, stored.generation).await.map(drop)
+    }
+}
+
+/// The error of a sign-in that is not over: its tokens wait for the server's keys.
+fn waiting(why: &Error) -> Error {
+    let kind = match why.kind() {
+        kind @ (ErrorKind::Network(_) | ErrorKind::RateLimited) => kind,
+        _ => ErrorKind::Server,
+    };
+    let error = Error::new(
+        kind,
+        Stage::Jwks,
+        "sign_in_unverified",
+        format!(
+            "the sign-in is stored and waits for the server's signing keys; asking for the session later finishes it: {why}"
+        ),
+    )
+    .with_clause("OpenID Connect Core §10.1");
+    match why.server() {
+        Some(server) => error.with_server(server.clone()),
+        None => error,
+    }
+}

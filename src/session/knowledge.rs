@@ -1,0 +1,394 @@
+//! What is known of the server: its metadata and its signing keys, in memory and in storage, each with its age.
+//!
+//! Kept in storage so that the next start of the app needs no request before the browser opens, and a redirect into a
+//! new process none but the code exchange itself. What is stored is read with the same checks as what is fetched.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, OnceCell};
+use tracing::{debug, warn};
+use zeroize::Zeroizing;
+
+use ::http::StatusCode;
+
+use super::context::Context;
+use crate::error::{Error, ErrorKind, Result, ServerError, Stage};
+use crate::ports::{CommitOutcome, Generation, HttpResponse, RecordKey};
+use crate::protocol::endpoint;
+use crate::protocol::json::Object;
+use crate::protocol::jwk::{self, JwkSet};
+use crate::protocol::metadata::{self, AuthorizationServer};
+use crate::protocol::token::retry_after;
+
+/// A key set that was fetched less than this long ago is not fetched again for an unknown `kid`: a thousand
+/// forged tokens must not become a thousand requests.
+const KEYS_MIN_AGE_MILLIS: u64 = 60_000;
+/// Metadata and keys older than this are fetched again when they are next needed.
+const MAX_AGE_MILLIS: u64 = 24 * 60 * 60 * 1000;
+const VERSION: u64 = 1;
+
+/// What one client knows of its server.
+#[derive(Debug, Default)]
+pub(super) struct Knowledge {
+    loaded: OnceCell<()>,
+    metadata: Mutex<Option<Known<AuthorizationServer>>>,
+    keys: Mutex<Option<Known<JwkSet>>>,
+    /// The stored record, as this process last wrote or read it.
+    stored: Mutex<(Generation, Document)>,
+}
+
+/// A document that passed its checks, and when it was fetched.
+#[derive(Debug)]
+struct Known<T> {
+    value: Arc<T>,
+    fetched: Fetched,
+}
+
+/// When something was fetched, by the boot clock: before this run of the device, it may be less than nothing.
+#[derive(Clone, Copy, Debug)]
+struct Fetched(i64);
+
+impl Fetched {
+    /// Ages are told by the clock that nobody sets, so this is never in the future.
+    fn age(self, boot_millis: u64) -> u64 {
+        let now = i64::try_from(boot_millis).unwrap_or(i64::MAX);
+        u64::try_from(now.saturating_sub(self.0)).unwrap_or(0)
+    }
+}
+
+/// The stored form: the documents as the server sent them.
+#[derive(Clone, Debug, Default)]
+struct Document {
+    metadata: Option<(String, i64)>,
+    keys: Option<(String, i64)>,
+}
+
+/// Which keys will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Those at hand, whatever their age.
+    AtHand,
+    /// Those at hand unless they are old.
+    NotOld,
+    /// Newer ones, because a token names a key that those at hand do not have.
+    Newer,
+}
+
+/// Keys, and whether asking for newer ones would be of use now.
+pub(crate) struct KeysAnswer {
+    pub(crate) keys: Arc<JwkSet>,
+    /// By the boot clock: from here on newer ones may be asked for. `None` if these were fetched for this very call.
+    pub(crate) newer_from: Option<u64>,
+}
+
+impl Context {
+    /// The server's metadata: the copy at hand, else fetched. While the server does not give it out an old copy
+    /// will do.
+    pub(crate) async fn server(&self) -> Result<Arc<AuthorizationServer>> {
+        self.load_knowledge().await;
+        let mut known = self.knowledge.metadata.lock().await;
+        let now = self.ports.clock.boot_millis();
+        if let Some(known) = &*known
+            && known.fetched.age(now) < MAX_AGE_MILLIS
+        {
+            return Ok(Arc::clone(&known.value));
+        }
+        match (self.fetch_metadata().await, &*known) {
+            (Ok(server), _) => {
+                let value = Arc::new(server);
+                let text = String::from_utf8_lossy(value.document()).into_owned();
+                *known = Some(self.just_fetched(&value));
+                drop(known);
+                self.keep(|document, now| document.metadata = Some((text, now)))
+                    .await;
+                Ok(value)
+            }
+            // The issuer is somebody else's: nothing that was believed of it before holds.
+            (Err(error), _) if error.code() == "issuer_mismatch" => Err(error),
+            (Err(error), Some(old)) => {
+                warn!(
+                    code = error.code(),
+                    "the metadata at hand is old, and newer cannot be had"
+                );
+                Ok(Arc::clone(&old.value))
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Takes over metadata that a pending sign-in kept, so that a redirect into a new process costs no request.
+    pub(crate) async fn remember_server(&self, server: AuthorizationServer) {
+        self.load_knowledge().await;
+        let mut known = self.knowledge.metadata.lock().await;
+        if known.is_none() {
+            *known = Some(self.just_fetched(&Arc::new(server)));
+        }
+    }
+
+    /// The metadata led to an endpoint that is not there: the next who needs it asks again.
+    pub(crate) async fn doubt_server(&self) {
+        if let Some(known) = &mut *self.knowledge.metadata.lock().await {
+            known.fetched = Fetched(i64::MIN);
+        }
+    }
+
+    /// The server's signing keys.
+    pub(crate) async fn keys(&self, server: &AuthorizationServer, which: Keys) -> Result<KeysAnswer> {
+        self.load_knowledge().await;
+        let mut known = self.knowledge.keys.lock().await;
+        let now = self.ports.clock.boot_millis();
+        if let Some(known) = &*known {
+            let age = known.fetched.age(now);
+            let enough = match which {
+                Keys::AtHand => true,
+                Keys::NotOld => age < MAX_AGE_MILLIS,
+                Keys::Newer => age < KEYS_MIN_AGE_MILLIS,
+            };
+            if enough {
+                let wait = KEYS_MIN_AGE_MILLIS.saturating_sub(age);
+                return Ok(KeysAnswer {
+                    keys: Arc::clone(&known.value),
+                    newer_from: Some(now.saturating_add(wait)),
+                });
+            }
+        }
+        let url = server.require_jwks_uri()?.clone();
+        let response = self.get_json(Stage::Jwks, url, jwk::MAX_SET_BYTES).await?;
+        if !response.status.is_success() {
+            let clause = "OpenID Connect Core §10.1";
+            return Err(unavailable(Stage::Jwks, "jwks_refused", &response).with_clause(clause));
+        }
+        let value = Arc::new(JwkSet::parse(&response.body)?);
+        let text = String::from_utf8_lossy(&response.body).into_owned();
+        *known = Some(self.just_fetched(&value));
+        drop(known);
+        self.keep(|document, now| document.keys = Some((text, now))).await;
+        Ok(KeysAnswer {
+            keys: value,
+            newer_from: None,
+        })
+    }
+
+    /// The keys in memory or in storage. Asks no server.
+    pub(crate) async fn keys_at_hand(&self) -> Option<Arc<JwkSet>> {
+        self.load_knowledge().await;
+        let known = self.knowledge.keys.lock().await;
+        known.as_ref().map(|known| Arc::clone(&known.value))
+    }
+
+    /// Forgets everything, in memory and in storage.
+    pub(crate) async fn forget_knowledge(&self) -> Result<()> {
+        *self.knowledge.metadata.lock().await = None;
+        *self.knowledge.keys.lock().await = None;
+        let mut stored = self.knowledge.stored.lock().await;
+        stored.1 = Document::default();
+        self.remove_record(&self.names.server()?).await
+    }
+
+    fn just_fetched<T>(&self, value: &Arc<T>) -> Known<T> {
+        let now = self.ports.clock.boot_millis();
+        Known {
+            value: Arc::clone(value),
+            fetched: Fetched(i64::try_from(now).unwrap_or(i64::MAX)),
+        }
+    }
+
+    /// Reads, once, what an earlier run of the app has learnt.
+    async fn load_knowledge(&self) {
+        self.knowledge.loaded.get_or_init(|| self.read_knowledge()).await;
+    }
+
+    async fn read_knowledge(&self) {
+        let loaded = async { self.load(&self.names.server()?).await }.await;
+        let stored = match loaded {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return,
+            // It can all be asked for again.
+            Err(error) => {
+                debug!(code = error.code(), "what is known of the server cannot be read");
+                return;
+            }
+        };
+        let document = Document::decode(&stored.bytes).unwrap_or_default();
+        let age = |unix_millis: i64| {
+            let age = self.ports.clock.unix_millis().saturating_sub(unix_millis);
+            // A clock that was set back says nothing about the age.
+            if age < 0 { i64::MAX } else { age }
+        };
+        let boot = i64::try_from(self.ports.clock.boot_millis()).unwrap_or(i64::MAX);
+        if let Some((text, fetched)) = &document.metadata
+            && let Ok(server) = AuthorizationServer::parse(text.as_bytes(), &self.issuer, self.policy)
+        {
+            *self.knowledge.metadata.lock().await = Some(Known {
+                value: Arc::new(server),
+                fetched: Fetched(boot.saturating_sub(age(*fetched))),
+            });
+        }
+        if let Some((text, fetched)) = &document.keys
+            && let Ok(keys) = JwkSet::parse(text.as_bytes())
+        {
+            *self.knowledge.keys.lock().await = Some(Known {
+                value: Arc::new(keys),
+                fetched: Fetched(boot.saturating_sub(age(*fetched))),
+            });
+        }
+        *self.knowledge.stored.lock().await = (stored.generation, document);
+    }
+
+    /// Writes down what was learnt. Best effort: it can be asked for again.
+    async fn keep(&self, change: impl FnOnce(&mut Document, i64) + Send) {
+        let Ok(key) = self.names.server() else { return };
+        let mut stored = self.knowledge.stored.lock().await;
+        change(&mut stored.1, self.ports.clock.unix_millis());
+        let written = self.write_knowledge(&key, &mut stored).await;
+        if let Err(error) = written {
+            debug!(
+                code = error.code(),
+                "what is known of the server cannot be stored"
+            );
+        }
+    }
+
+    async fn write_knowledge(&self, key: &RecordKey, stored: &mut (Generation, Document)) -> Result<()> {
+        for _ in 0..2 {
+            match self.commit(key, stored.0, stored.1.encode()).await? {
+                CommitOutcome::Committed(generation) => {
+                    stored.0 = generation;
+                    return Ok(());
+                }
+                // Another process has learnt the same; ours is as good.
+                CommitOutcome::Conflict(current) => {
+                    stored.0 = current.map_or(Generation::ABSENT, |current| current.generation);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetch_metadata(&self) -> Result<AuthorizationServer> {
+        let mut first_refusal = None;
+        for place in self.issuer.metadata_urls() {
+            let url = endpoint::parse(&place, "the metadata URL", Stage::Discovery, self.policy)?;
+            let response = self
+                .get_json(Stage::Discovery, url, metadata::MAX_DOCUMENT_BYTES)
+                .await?;
+            if AuthorizationServer::is_document(response.status, &response.headers, &response.body) {
+                return AuthorizationServer::parse(&response.body, &self.issuer, self.policy);
+            }
+            debug!(
+                status = response.status.as_u16(),
+                "no metadata at one of its places"
+            );
+            if response.status == StatusCode::TOO_MANY_REQUESTS || response.status.is_server_error() {
+                // The server is there and cannot answer now: the issuer is not to blame.
+                return Err(unavailable(Stage::Discovery, "metadata_unavailable", &response));
+            }
+            first_refusal.get_or_insert(response.status);
+        }
+        let status = first_refusal.map(|status| status.as_u16());
+        Err(Error::new(
+            ErrorKind::Server,
+            Stage::Discovery,
+            "metadata_not_found",
+            format!(
+                "there is no metadata for the issuer {:?}; check that the issuer URL is right",
+                self.issuer
+            ),
+        )
+        .with_clause("OpenID Connect Discovery §4")
+        .with_server(ServerError {
+            status,
+            ..ServerError::default()
+        }))
+    }
+}
+
+impl Document {
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let part = |part: &Option<(String, i64)>| match part {
+            Some((text, fetched)) => json!({ "text": text, "fetched_unix_millis": fetched }),
+            None => Value::Null,
+        };
+        let value = json!({ "v": VERSION, "metadata": part(&self.metadata), "keys": part(&self.keys) });
+        Zeroizing::new(value.to_string().into_bytes())
+    }
+
+    /// Of another version, or broken: then it is as if nothing had been known.
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let object = Object::parse(bytes).ok()?;
+        if object.get("v").and_then(Value::as_u64) != Some(VERSION) {
+            return None;
+        }
+        let part = |name: &str| {
+            let part = object.get(name)?;
+            let text = part.get("text")?.as_str()?.to_owned();
+            Some((text, part.get("fetched_unix_millis")?.as_i64()?))
+        };
+        Some(Self {
+            metadata: part("metadata"),
+            keys: part("keys"),
+        })
+    }
+}
+
+/// An error for a document that the server did not give out, by its status.
+fn unavailable(stage: Stage, code: &'static str, response: &HttpResponse) -> Error {
+    let kind = match response.status {
+        StatusCode::TOO_MANY_REQUESTS => ErrorKind::RateLimited,
+        _ => ErrorKind::Server,
+    };
+    let what = if stage == Stage::Jwks {
+        "its signing keys"
+    } else {
+        "its metadata"
+    };
+    let server = ServerError {
+        status: Some(response.status.as_u16()),
+        ..ServerError::default()
+    };
+    let error = Error::new(
+        kind,
+        stage,
+        code,
+        format!("the server does not give out {what} now"),
+    )
+    .with_server(server);
+    match retry_after(&response.headers) {
+        Some(wait) => error.with_retry_after(wait),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_comes_back_as_it_went() {
+        let document = Document {
+            metadata: Some(("{\"issuer\":\"x\"}".into(), 7)),
+            keys: None,
+        };
+        let bytes = document.encode();
+        assert_eq!(Document::decode(&bytes).unwrap().encode(), bytes);
+        for cut in 0..bytes.len() {
+            assert!(Document::decode(&bytes[..cut]).is_none());
+        }
+        let newer = String::from_utf8(bytes.to_vec())
+            .unwrap()
+            .replace("\"v\":1", "\"v\":2");
+        assert!(
+            Document::decode(newer.as_bytes()).is_none(),
+            "another version says nothing"
+        );
+    }
+
+    #[test]
+    fn an_age_is_never_in_the_future() {
+        assert_eq!(Fetched(100).age(40), 0);
+        assert_eq!(Fetched(100).age(140), 40);
+        assert_eq!(Fetched(i64::MIN).age(140), u64::try_from(i64::MAX).unwrap());
+        assert_eq!(Fetched(-60).age(40), 100);
+    }
+}

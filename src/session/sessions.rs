@@ -1,0 +1,178 @@
+//! The sessions of one client: where each of them lives, and whether anybody is signed in.
+//!
+//! A client has one session at a time, or one for each user. Either way a session is one record in storage, and one
+//! [`Slot`] in memory for as long as the client lives.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::context::Context;
+use super::{Session, SessionState, Slot};
+use crate::error::{ErrorKind, Result};
+use crate::ports::RecordKey;
+use crate::protocol::id_token::Claims;
+use crate::sync::lock;
+
+/// How many users of one client can be signed in side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accounts {
+    /// One: a sign-in takes the place of the one before.
+    One,
+    /// Any number, told apart by the subject of their ID tokens.
+    Several,
+}
+
+/// The sessions of one client.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    context: Arc<Context>,
+    accounts: Accounts,
+    only: RecordKey,
+    slots: Mutex<BTreeMap<RecordKey, Arc<Slot>>>,
+    overview: Arc<Overview>,
+}
+
+impl Sessions {
+    pub(crate) fn new(context: Arc<Context>, accounts: Accounts) -> Result<Self> {
+        Ok(Self {
+            only: context.names.only_session()?,
+            context,
+            accounts,
+            slots: Mutex::default(),
+            overview: Arc::default(),
+        })
+    }
+
+    pub(crate) fn accounts(&self) -> Accounts {
+        self.accounts
+    }
+
+    /// Whether anybody is signed in.
+    pub(crate) fn state(&self) -> watch::Receiver<SessionState> {
+        self.overview.sender.subscribe()
+    }
+
+    pub(crate) fn slot(&self, key: &RecordKey) -> Arc<Slot> {
+        let mut slots = lock(&self.slots);
+        let slot = slots.entry(key.clone()).or_insert_with(|| {
+            let overview = Arc::clone(&self.overview);
+            Arc::new(Slot::new(Arc::clone(&self.context), key.clone(), overview))
+        });
+        Arc::clone(slot)
+    }
+
+    /// Where the session of a user who has just signed in belongs.
+    pub(crate) async fn slot_for(&self, claims: Option<&Claims>) -> Result<Arc<Slot>> {
+        let (Accounts::Several, Some(claims)) = (self.accounts, claims) else {
+            return Ok(self.slot(&self.only));
+        };
+        // The same user has one session, also where it was stored before the app allowed several.
+        for session in self.all().await? {
+            if session
+                .claims()
+                .is_some_and(|known| known.subject() == claims.subject())
+            {
+                return Ok(Arc::clone(&session.slot));
+            }
+        }
+        Ok(self.slot(&self.context.names.session_of(claims.subject())?))
+    }
+
+    /// The session that storage holds; of several, the one whose user signed in last.
+    pub(crate) async fn current(&self) -> Result<Option<Session>> {
+        match self.accounts {
+            Accounts::One => self.slot(&self.only).restore().await,
+            Accounts::Several => Ok(self.all().await?.into_iter().next()),
+        }
+    }
+
+    /// All sessions that storage holds, the latest sign-in first. One whose record cannot be read any more is passed
+    /// over as long as there are others: it shows in their place as ended.
+    pub(crate) async fn all(&self) -> Result<Vec<Session>> {
+        if self.accounts == Accounts::One {
+            let only = self.slot(&self.only).restore().await?;
+            return Ok(only.into_iter().collect());
+        }
+        let keys = self.context.list(&self.context.names.sessions()).await?;
+        let mut sessions = Vec::new();
+        let mut lost = None;
+        for key in &keys {
+            match self.slot(key).restore().await {
+                Ok(session) => sessions.extend(session),
+                Err(error) if error.kind() == ErrorKind::StorageLost => {
+                    warn!(code = error.code(), "a stored session cannot be read");
+                    lost = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let (true, Some(lost)) = (sessions.is_empty(), lost) {
+            return Err(lost);
+        }
+        if sessions.is_empty() {
+            self.overview.nobody();
+        }
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.since_unix_millis));
+        Ok(sessions)
+    }
+
+    /// Every record of a session of this client, whether it lives or has ended.
+    pub(crate) async fn every_slot(&self) -> Result<Vec<Arc<Slot>>> {
+        let keys = self.context.list(&self.context.names.sessions()).await?;
+        Ok(keys.iter().map(|key| self.slot(key)).collect())
+    }
+}
+
+/// Whether anybody is signed in, from what is known of each session.
+#[derive(Debug)]
+pub(crate) struct Overview {
+    states: Mutex<BTreeMap<RecordKey, SessionState>>,
+    sender: watch::Sender<SessionState>,
+}
+
+impl Default for Overview {
+    fn default() -> Self {
+        Self {
+            states: Mutex::default(),
+            sender: watch::Sender::new(SessionState::Loading),
+        }
+    }
+}
+
+impl Overview {
+    /// Takes note of the state of one session.
+    pub(super) fn set(&self, key: &RecordKey, state: SessionState) {
+        let mut states = lock(&self.states);
+        states.insert(key.clone(), state);
+        let is_any = |wanted| states.values().any(|state| *state == wanted);
+        let best = [
+            SessionState::SignedIn,
+            SessionState::NeedsUserPresence,
+            SessionState::StorageLocked,
+        ]
+        .into_iter()
+        .find(|wanted| is_any(*wanted));
+        // Nobody is signed in: what happened last says why.
+        self.tell(best.unwrap_or(state));
+    }
+
+    /// Storage has been asked and holds no session at all.
+    fn nobody(&self) {
+        let states = lock(&self.states);
+        if states.is_empty() {
+            self.tell(SessionState::SignedOut);
+        }
+        drop(states);
+    }
+
+    fn tell(&self, state: SessionState) {
+        self.sender.send_if_modified(|current| {
+            let changed = *current != state;
+            *current = state;
+            changed
+        });
+    }
+}
