@@ -52,10 +52,12 @@ pub use session::{
     StoredSession,
 };
 
-/// The contracts of the ports as suites, for adapters of your own. Each panics with what was not kept.
-#[cfg(feature = "conformance")]
+/// The contracts of the ports as suites, for adapters of your own. Those of the storage panic with what was not kept,
+/// that of HTTP makes a report.
+#[cfg(any(test, feature = "conformance"))]
 pub mod conformance {
     pub use crate::ports::conformance::{storage, storage_that_cannot_answer};
+    pub use crate::ports::http::conformance::{Finding, HttpSuite, Report, Verdict};
 }
 
 /// The README's example compiles, or the tests fail.

@@ -1,61 +1,157 @@
 //! HTTP by reqwest and rustls, held to the port's contract.
 
-use std::error::Error as _;
+mod failure;
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
+use url::{Host, Url};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::error::{Delivery, Error, Result, Stage};
+use self::failure::Progress;
+use crate::error::{Delivery, Error, Result};
 use crate::ports::{HttpFailure, HttpFailureReason, HttpRequest, HttpResponse, HttpTransport};
 
-/// RFC 9110 leaves it open; ten seconds is long for a phone and short for a user.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pool drops connections that idle longer, so that no grant meets a dead one. One limit for all requests: the
-/// pool has no other.
+/// RFC 9110 leaves it open; eight seconds is long for a phone and short for a user, and it is over before the
+/// deadline of a refresh, so that the failure says that there was no connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+/// The pool drops connections that idle longer, so that no grant meets a dead one. A request that asks for less
+/// gets a connection of its own: a pool has one limit for all.
 const MAX_IDLE: Duration = Duration::from_secs(5);
 
 /// The default transport of a Rust program.
-#[derive(Debug)]
-pub(crate) struct ReqwestTransport(reqwest::Client);
+///
+/// - TLS 1.2 or newer, by rustls and the platform's roots: those an enterprise installed count, on Linux also
+///   those named by `SSL_CERT_FILE`. There is no switch that trusts more.
+/// - The system's proxy, on Linux that of `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`; never for this machine
+///   itself.
+/// - HTTP/2 where the server offers it, else HTTP/1.1.
+/// - No decompression: it asks for `identity` (RFC 9110 §12.5.3), and a body that is encoded all the same is
+///   given as it came, with its `Content-Encoding`.
+/// - Header blocks of at most 100 fields and 400 KiB (HTTP/1.1) or 16 KiB (HTTP/2).
+#[derive(Debug, Default)]
+pub(crate) struct ReqwestTransport {
+    /// To other machines, by the proxy where there is one.
+    elsewhere: Connections,
+    /// To this machine: a proxy would look for the server on its own.
+    here: Connections,
+    /// Trusted besides the platform's roots.
+    #[cfg(test)]
+    roots: Vec<reqwest::Certificate>,
+}
+
+/// Made when first needed: each reads the platform's roots.
+#[derive(Debug, Default)]
+struct Connections {
+    pooled: OnceLock<reqwest::Client>,
+    unpooled: OnceLock<reqwest::Client>,
+}
 
 impl ReqwestTransport {
     pub(crate) fn new() -> Result<Self> {
-        reqwest::Client::builder()
+        let transport = Self::default();
+        // At once, so that a machine without root certificates is known before the first sign-in.
+        let client = transport
+            .build(false, MAX_IDLE)
+            .map_err(|why| Error::configuration("http_unavailable", "RFC 6749 §1.6", why))?;
+        drop(transport.elsewhere.pooled.set(client));
+        Ok(transport)
+    }
+
+    /// For tests: trusts one root more.
+    #[cfg(test)]
+    fn trusting(root_pem: &str) -> Self {
+        Self {
+            roots: vec![reqwest::Certificate::from_pem(root_pem.as_bytes()).unwrap()],
+            ..Self::default()
+        }
+    }
+
+    fn build(&self, here: bool, max_idle: Duration) -> Result<reqwest::Client, String> {
+        let mut builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             // reqwest would resend a request that HTTP/2 says was not processed; the core decides about resends.
             .retry(reqwest::retry::never())
             .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(MAX_IDLE)
+            .pool_idle_timeout(max_idle)
             .referer(false)
             .tls_version_min(reqwest::tls::Version::TLS_1_2)
-            .user_agent(concat!("gatepass/", env!("CARGO_PKG_VERSION")))
+            .user_agent(concat!("gatepass/", env!("CARGO_PKG_VERSION")));
+        if max_idle.is_zero() {
+            builder = builder.pool_max_idle_per_host(0);
+        }
+        if here {
+            builder = builder.no_proxy();
+        }
+        #[cfg(test)]
+        if !self.roots.is_empty() {
+            builder = builder.tls_certs_merge(self.roots.iter().cloned());
+        }
+        builder
             .build()
-            .map(Self)
-            .map_err(|error| {
-                Error::internal(
-                    Stage::Configuration,
-                    format!("the HTTP client could not be made: {error}"),
-                )
-            })
+            .map_err(|error| format!("the HTTP client could not be made: {}", failure::causes(&error)))
+    }
+
+    fn client(&self, request: &HttpRequest) -> Result<&reqwest::Client, HttpFailure> {
+        let here = is_this_machine(&request.url);
+        let connections = if here { &self.here } else { &self.elsewhere };
+        let (client, max_idle) = match request.max_connection_idle {
+            Some(limit) if limit < MAX_IDLE => (&connections.unpooled, Duration::ZERO),
+            _ => (&connections.pooled, MAX_IDLE),
+        };
+        if client.get().is_none() {
+            let made = self
+                .build(here, max_idle)
+                .map_err(|why| HttpFailure::new(Delivery::NotSent, HttpFailureReason::Other, why))?;
+            // Another thread may have been faster; one of the two is kept.
+            drop(client.set(made));
+        }
+        client
+            .get()
+            .ok_or_else(|| HttpFailure::new(Delivery::NotSent, HttpFailureReason::Other, "no HTTP client"))
     }
 }
 
 #[async_trait]
 impl HttpTransport for ReqwestTransport {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
+        refuse_plain_http(&request.url)?;
+        let client = self.client(&request)?;
         let limit = request.max_response_bytes;
-        let mut response = self
-            .0
-            .request(request.method.clone(), request.url.clone())
-            .headers(request.headers.clone())
-            .timeout(request.timeout)
-            .body(request.body.to_vec())
+        let HttpRequest {
+            method,
+            url,
+            mut headers,
+            body,
+            timeout,
+            ..
+        } = request;
+        headers
+            .entry(ACCEPT_ENCODING)
+            .or_insert(HeaderValue::from_static("identity"));
+        let (body, begun) = RequestBody::new(body);
+        let mut response = client
+            .request(method, url)
+            .headers(headers)
+            .timeout(timeout)
+            .body(reqwest::Body::wrap(body))
             .send()
             .await
-            .map_err(failure)?;
+            .map_err(|error| failure::sorted(error, begun.progress()))?;
         let mut body = Zeroizing::new(Vec::new());
-        while let Some(chunk) = response.chunk().await.map_err(failure)? {
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| failure::sorted(error, Progress::Answered))?
+        {
             if body.len().saturating_add(chunk.len()) > limit {
                 return Err(HttpFailure::new(
                     Delivery::UnknownOutcome,
@@ -74,6 +170,91 @@ impl HttpTransport for ReqwestTransport {
     }
 }
 
+/// The core has checked the URL before. Checked here as well, so that no mistake elsewhere sends a token in the
+/// clear (RFC 6750 §5.3).
+fn refuse_plain_http(url: &Url) -> Result<(), HttpFailure> {
+    if url.scheme() == "https" || (url.scheme() == "http" && crate::protocol::endpoint::is_loopback(url)) {
+        return Ok(());
+    }
+    Err(HttpFailure::new(
+        Delivery::NotSent,
+        HttpFailureReason::InvalidRequest,
+        "only https leaves this machine",
+    ))
+}
+
+/// What browsers keep away from a proxy: 127.0.0.1, [::1] and the names of RFC 6761 §6.3.
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address == Ipv4Addr::LOCALHOST,
+        Some(Host::Ipv6(address)) => address == Ipv6Addr::LOCALHOST,
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+/// A body that tells whether it was asked for. It is overwritten when the last part of the stack lets it go, and
+/// cannot be cloned, so that nothing below can send it twice.
+struct RequestBody {
+    bytes: Option<Bytes>,
+    begun: Begun,
+}
+
+/// Whether the body of a request was asked for, which happens once there is a connection to write it to.
+#[derive(Clone)]
+struct Begun {
+    has_body: bool,
+    asked_for: Arc<AtomicBool>,
+}
+
+impl RequestBody {
+    fn new(bytes: Zeroizing<Vec<u8>>) -> (Self, Begun) {
+        let begun = Begun {
+            has_body: !bytes.is_empty(),
+            asked_for: Arc::default(),
+        };
+        let bytes = begun.has_body.then(|| Bytes::from_owner(bytes));
+        let body = Self {
+            bytes,
+            begun: begun.clone(),
+        };
+        (body, begun)
+    }
+}
+
+impl Begun {
+    fn progress(&self) -> Progress {
+        // Nobody asks for a body that is not there, so a request without one tells nothing.
+        if self.has_body && !self.asked_for.load(Ordering::SeqCst) {
+            Progress::BodyNotAskedFor
+        } else {
+            Progress::Unknown
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.begun.asked_for.store(true, Ordering::SeqCst);
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let length = self.bytes.as_ref().map_or(0, Bytes::len);
+        SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
+    }
+}
+
 /// Makes room without leaving the bytes read so far behind on the heap, as `Vec` would.
 fn grow(body: &mut Zeroizing<Vec<u8>>, more: usize) {
     let needed = body.len().saturating_add(more);
@@ -85,92 +266,5 @@ fn grow(body: &mut Zeroizing<Vec<u8>>, more: usize) {
     }
 }
 
-/// Sorts a failure. Whatever is not certain counts as perhaps sent.
-fn failure(error: reqwest::Error) -> HttpFailure {
-    let error = error.without_url();
-    let detail = causes(&error);
-    let (delivery, reason) = if error.is_builder() {
-        (Delivery::NotSent, HttpFailureReason::InvalidRequest)
-    } else if error.is_connect() {
-        // Name lookup, TCP and TLS: no byte of the request has been written.
-        let tls = is_tls(&error)
-            || ["certificate", "tls", "TLS"]
-                .iter()
-                .any(|word| detail.contains(word));
-        (
-            Delivery::NotSent,
-            if tls {
-                HttpFailureReason::Tls
-            } else {
-                HttpFailureReason::Connect
-            },
-        )
-    } else if error.is_timeout() {
-        (Delivery::UnknownOutcome, HttpFailureReason::Timeout)
-    } else {
-        (Delivery::UnknownOutcome, HttpFailureReason::ConnectionLost)
-    };
-    HttpFailure::new(delivery, reason, detail)
-}
-
-/// rustls reports a failed handshake as invalid data, which neither a name lookup nor a connect does. Its own texts do not
-/// always say TLS ("received corrupt message", "received fatal alert").
-fn is_tls(error: &reqwest::Error) -> bool {
-    fn is_invalid_data(error: &std::io::Error) -> bool {
-        // An I/O error that wraps another passes it over in `source`.
-        let wrapped = error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<std::io::Error>());
-        error.kind() == std::io::ErrorKind::InvalidData || wrapped.is_some_and(is_invalid_data)
-    }
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.downcast_ref().is_some_and(is_invalid_data) {
-            return true;
-        }
-        cause = inner.source();
-    }
-    false
-}
-
-/// The whole chain of causes in one line: the outermost alone says little ("error sending request").
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    crate::protocol::text::clean(&text, 300)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::ports::http::conformance;
-
-    #[tokio::test]
-    async fn reqwest_keeps_the_contract_of_the_port() {
-        conformance::suite(Arc::new(ReqwestTransport::new().unwrap())).await;
-    }
-
-    #[test]
-    fn growing_keeps_what_was_read() {
-        let mut body = Zeroizing::new(Vec::new());
-        for chunk in [&b"abc"[..], &[b'x'; 5_000], b"z"] {
-            grow(&mut body, chunk.len());
-            let before = body.as_ptr();
-            body.extend_from_slice(chunk);
-            assert_eq!(
-                body.as_ptr(),
-                before,
-                "it was large enough, so nothing was left behind"
-            );
-        }
-        assert_eq!(body.len(), 5_004);
-        assert!(body.starts_with(b"abcx") && body.ends_with(b"xz"));
-    }
-}
+mod tests;

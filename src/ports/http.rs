@@ -100,7 +100,7 @@ pub struct HttpFailure {
     pub delivery: Delivery,
     /// What failed.
     pub reason: HttpFailureReason,
-    /// A text for people, without secrets and without the query of a URL.
+    /// A text for people, without secrets (a proxy's password is one) and without the query of a URL.
     pub detail: String,
 }
 
@@ -120,9 +120,15 @@ impl HttpFailure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HttpFailureReason {
-    /// The name did not resolve, or no connection could be made.
+    /// The name of the server did not resolve.
+    NameNotResolved,
+    /// No connection could be made.
     Connect,
-    /// The TLS handshake failed.
+    /// The proxy could not be reached, or opened no connection to the server.
+    Proxy,
+    /// The server's certificate is not trusted, not valid now, or for another host.
+    TlsCertificate,
+    /// The TLS handshake failed for another reason.
     Tls,
     /// The deadline passed.
     Timeout,
@@ -130,6 +136,8 @@ pub enum HttpFailureReason {
     ConnectionLost,
     /// The answer was longer than allowed.
     BodyTooLarge,
+    /// What came is not HTTP.
+    InvalidAnswer,
     /// The transport refused to send the request as given.
     InvalidRequest,
     /// Anything else.
@@ -141,11 +149,15 @@ impl HttpFailureReason {
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
+            Self::NameNotResolved => "name_not_resolved",
             Self::Connect => "connect_failed",
-            Self::Tls => "tls_failed",
+            Self::Proxy => "proxy_failed",
+            Self::TlsCertificate => "tls_certificate",
+            Self::Tls => "tls_handshake",
             Self::Timeout => "timeout",
             Self::ConnectionLost => "connection_lost",
             Self::BodyTooLarge => "body_too_large",
+            Self::InvalidAnswer => "invalid_http",
             Self::InvalidRequest => "invalid_request",
             Self::Other => "transport_failed",
         }
@@ -157,24 +169,28 @@ impl HttpFailureReason {
 /// # Contract
 /// - **Sends a request at most once.** No retry of any kind, by any layer below: a code or a refresh token that
 ///   is sent twice can end the session at the server.
-/// - Says [`Delivery::NotSent`] only where no byte of the request can have left; all else is
+/// - Says [`Delivery::NotSent`] only where the server cannot have acted on the request: no byte of its body has left
+///   (without a body, none at all), or HTTP/2 says that it was not processed (RFC 9113 §6.8, §8.7). All else is
 ///   [`Delivery::UnknownOutcome`].
-/// - Follows no redirect, keeps no cookies, caches nothing. A status other than 2xx is an answer, not a failure.
-/// - Keeps duplicate headers. Cuts the body at `max_response_bytes` while it streams. Keeps to `timeout` by
-///   itself.
+/// - Follows no redirect, keeps no cookies, caches nothing. A status other than 2xx is an answer, not a failure;
+///   an informational one (103) is neither.
+/// - Keeps duplicate headers. Cuts the body at `max_response_bytes` while it streams, and a header block before it
+///   fills the memory. Gives a body with a `Content-Encoding` as it came, or decodes it and counts what comes out.
+/// - Keeps to `timeout` by itself, from the call to the last byte of the body.
 /// - Honours `max_connection_idle`: a pooled connection that died while idle is the classic cause of a request
 ///   whose outcome nobody knows.
 /// - Checks the server's certificate and name (RFC 6749 §10.9) with TLS 1.2 or newer (RFC 9325 §3.1.1).
 /// - Dropping the future may abort the exchange. The core never drops one that carries a code or a refresh
 ///   token.
+///
+/// The feature `conformance` has all of this as a suite for a transport of your own.
 #[async_trait]
 pub trait HttpTransport: Send + Sync + Debug {
     /// Sends one request and reads the whole answer.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure>;
 }
 
-#[cfg(test)]
-#[cfg(feature = "http")]
+#[cfg(any(test, feature = "conformance"))]
 pub(crate) mod conformance;
 #[cfg(test)]
 mod tests;

@@ -1,391 +1,331 @@
-//! The contract of [`HttpTransport`] as a suite that any transport can be run against: a server that misbehaves, and
-//! what must be told of it.
+//! The contract of [`HttpTransport`] as a suite that any transport can be run against: servers that misbehave, and
+//! what must be told of them.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+mod answers;
+mod failures;
+mod http2;
+mod once;
+pub(crate) mod server;
+mod tls;
 
-use super::*;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, mpsc};
+
+use self::server::Authority;
+use super::{
+    Delivery, Duration, HttpFailure, HttpFailureReason, HttpRequest, HttpResponse, HttpTransport, Method,
+    StatusCode, Url, Zeroizing,
+};
+use crate::ports::BoxFuture;
 
 /// Long enough to be of no concern.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A deadline that is meant to pass. The servers do nothing until it has.
+const SHORT: Duration = Duration::from_millis(200);
+/// When a check is given up. Only a transport that does not keep to its deadline comes near it.
+const GIVE_UP: Duration = Duration::from_secs(60);
 
-/// Runs everything. `transport` must accept http to 127.0.0.1, and trust no certificate that the platform does not.
-pub(crate) async fn suite(transport: Arc<dyn HttpTransport>) {
-    let transport = &*transport;
-    answers_come_as_they_are(transport).await;
-    redirects_are_answers(transport).await;
-    cookies_are_not_kept(transport).await;
-    nothing_is_cached(transport).await;
-    a_request_is_sent_once(transport).await;
-    a_pooled_connection_that_died_costs_no_second_request(transport).await;
-    what_was_not_sent_is_told(transport).await;
-    tls_failures_are_told(transport).await;
-    answers_that_are_none(transport).await;
-    the_body_is_cut_while_it_streams(transport).await;
-    the_deadline_is_its_own(transport).await;
+/// Runs an [`HttpTransport`] against servers on 127.0.0.1 that behave and misbehave, and tells which promises of
+/// the port it keeps. For the tests of an app that brings a transport of its own.
+///
+/// The transport must accept http to 127.0.0.1 (the core asks for it only where an app named
+/// [`AllowHttpOnLoopback`](crate::AllowHttpOnLoopback)), and, to be tested over TLS, trust the suite's root
+/// certificate in addition to what it trusts anyway.
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use gatepass::{HttpFailure, HttpRequest, HttpResponse, HttpTransport};
+/// # #[derive(Debug)] struct MyTransport;
+/// # #[async_trait::async_trait]
+/// # impl HttpTransport for MyTransport {
+/// #     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> { todo!() }
+/// # }
+/// # impl MyTransport { fn trusting(root: &str) -> Self { Self } }
+/// use gatepass::conformance::HttpSuite;
+///
+/// // In the tests of your app, within whatever runtime the transport needs.
+/// # async fn test() {
+/// let suite = HttpSuite::new();
+/// let transport = MyTransport::trusting(suite.root_pem());
+/// let report = suite.run(Arc::new(transport)).await;
+/// println!("{report}");
+/// report.assert_kept();
+/// # }
+/// ```
+///
+/// It takes a few seconds, most of them waiting for deadlines to pass. The servers run on threads of their own, which
+/// end with the process. No runtime is assumed.
+#[derive(Debug)]
+pub struct HttpSuite {
+    authority: Authority,
+    without_trust: Option<String>,
 }
 
-async fn answers_come_as_they_are(transport: &dyn HttpTransport) {
-    let answer = "HTTP/1.1 200 OK\r\nX-Two: a\r\nx-two: b\r\nContent-Length: 4\r\n\r\nbody";
-    let server = Server::answering(answer);
-    let mut request = server.post("/token?x=1", "grant=1");
-    request.headers.append("x-mine", "a".parse().unwrap());
-    request.headers.append("x-mine", "b".parse().unwrap());
-    let response = transport.send(request).await.unwrap();
-    assert_eq!(
-        (response.status, &response.body[..]),
-        (StatusCode::OK, &b"body"[..])
-    );
-    let two: Vec<_> = response.headers.get_all("x-two").iter().collect();
-    assert_eq!(two, ["a", "b"], "duplicate headers are kept");
-    let sent = server.requests();
-    assert!(sent[0].starts_with("POST /token?x=1 HTTP/1.1\r\n"), "{}", sent[0]);
-    assert!(sent[0].ends_with("\r\n\r\ngrant=1"), "{}", sent[0]);
-    let sent = sent[0].to_ascii_lowercase();
-    assert!(sent.contains("x-mine: a\r\nx-mine: b\r\n"), "{sent}");
-    assert!(!sent.contains("cookie:") && !sent.contains("referer:"), "{sent}");
-
-    for status in [204, 400, 401, 403, 404, 429, 500, 503] {
-        let server = Server::answering(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n"));
-        let response = transport.send(server.post("/", "")).await.unwrap();
-        assert_eq!(response.status, status, "a status is an answer");
-    }
-}
-
-async fn redirects_are_answers(transport: &dyn HttpTransport) {
-    let elsewhere = Server::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-    for status in [301, 302, 303, 307, 308] {
-        let server = Server::answering(format!(
-            "HTTP/1.1 {status} X\r\nLocation: http://{}/\r\nContent-Length: 0\r\n\r\n",
-            elsewhere.address
-        ));
-        let response = transport.send(server.post("/", "grant=1")).await.unwrap();
-        assert_eq!(response.status, status);
-        assert!(response.headers.contains_key("location"));
-        assert_eq!(server.requests().len(), 1, "{status}");
-    }
-    assert_eq!(elsewhere.requests().len(), 0, "nothing is sent on");
-}
-
-async fn cookies_are_not_kept(transport: &dyn HttpTransport) {
-    let server =
-        Server::answering("HTTP/1.1 200 OK\r\nSet-Cookie: sid=1; Path=/\r\nContent-Length: 0\r\n\r\n");
-    for _ in 0..2 {
-        transport.send(server.post("/", "")).await.unwrap();
-    }
-    let sent = server.requests();
-    assert_eq!(sent.len(), 2);
-    assert!(!sent[1].to_ascii_lowercase().contains("cookie:"), "{}", sent[1]);
-}
-
-async fn nothing_is_cached(transport: &dyn HttpTransport) {
-    let server = Server::answering(
-        "HTTP/1.1 200 OK\r\nCache-Control: public, max-age=86400\r\nETag: \"1\"\r\nContent-Length: 1\r\n\r\nx",
-    );
-    for _ in 0..2 {
-        let response = transport.send(server.get("/jwks")).await.unwrap();
-        assert_eq!(&response.body[..], b"x");
-    }
-    let sent = server.requests();
-    assert_eq!(sent.len(), 2);
-    assert!(
-        !sent[1].to_ascii_lowercase().contains("if-none-match"),
-        "{}",
-        sent[1]
-    );
-}
-
-/// Accept, read the request, close: the classic cause of a grant that is sent twice.
-async fn a_request_is_sent_once(transport: &dyn HttpTransport) {
-    for method in [Method::POST, Method::GET] {
-        let server = Server::start(|_, stream| {
-            drop(stream.shutdown(Shutdown::Both));
-        });
-        let request = HttpRequest {
-            method: method.clone(),
-            ..server.post("/token", "refresh_token=R")
-        };
-        let failure = transport.send(request).await.unwrap_err();
-        assert_eq!(
-            failure.delivery,
-            Delivery::UnknownOutcome,
-            "{method}: {failure:?}"
-        );
-        server.settle();
-        assert_eq!(server.requests().len(), 1, "{method}");
-    }
-}
-
-/// The server answers, keeps the connection, and closes it when the next request has arrived on it.
-async fn a_pooled_connection_that_died_costs_no_second_request(transport: &dyn HttpTransport) {
-    let server = Server::start(|number, stream| {
-        if number == 1 {
-            drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
-        } else {
-            drop(stream.shutdown(Shutdown::Both));
-        }
-    });
-    transport.send(server.post("/token", "code=1")).await.unwrap();
-    let failure = transport
-        .send(server.post("/token", "refresh_token=R"))
-        .await
-        .unwrap_err();
-    assert_eq!(failure.delivery, Delivery::UnknownOutcome, "{failure:?}");
-    server.settle();
-    assert_eq!(server.requests().len(), 2, "the second request was sent once");
-
-    // It closes right after its answer: the next request finds the connection dead, and is sent at most once.
-    let server = Server::start(|_, stream| {
-        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
-        drop(stream.shutdown(Shutdown::Both));
-    });
-    for round in 1..=20 {
-        let before = server.requests().len();
-        let outcome = transport.send(server.post("/token", "refresh_token=R")).await;
-        server.settle();
-        let more = server.requests().len() - before;
-        match outcome {
-            Ok(_) => assert_eq!(more, 1, "round {round}"),
-            Err(failure) if failure.delivery == Delivery::NotSent => assert_eq!(more, 0, "round {round}"),
-            Err(_) => assert!(more <= 1, "round {round}"),
-        }
-    }
-}
-
-async fn what_was_not_sent_is_told(transport: &dyn HttpTransport) {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    for url in [
-        format!("http://{free}/"),
-        "http://gatepass-test.invalid/".to_owned(),
-    ] {
-        let request = HttpRequest::new(Method::POST, Url::parse(&url).unwrap());
-        let failure = transport.send(request).await.unwrap_err();
-        assert_eq!(
-            (failure.delivery, failure.reason),
-            (Delivery::NotSent, HttpFailureReason::Connect),
-            "{url}: {failure:?}"
-        );
-        assert!(!failure.detail.is_empty());
-    }
-}
-
-/// Whatever goes wrong in the handshake, no byte of the request has left.
-async fn tls_failures_are_told(transport: &dyn HttpTransport) {
-    const ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 40]; // handshake_failure, fatal
-    for (name, answer) in [
-        (
-            "plain HTTP",
-            &b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"[..],
-        ),
-        ("an alert", ALERT),
-    ] {
-        let server = Server::raw(answer.to_vec());
-        let url = Url::parse(&format!("https://{}/token?code=q-secret", server.address)).unwrap();
-        let failure = transport
-            .send(HttpRequest::new(Method::POST, url))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (failure.delivery, failure.reason),
-            (Delivery::NotSent, HttpFailureReason::Tls),
-            "{name}: {failure:?}"
-        );
-        assert!(!failure.detail.contains("q-secret"), "{failure:?}");
-    }
-}
-
-async fn answers_that_are_none(transport: &dyn HttpTransport) {
-    for answer in [
-        "hello, I am not HTTP\r\n\r\n",
-        "SSH-2.0-OpenSSH_9.9\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"access_token\"",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Le",
-        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
-    ] {
-        let server = Server::start(move |_, stream| {
-            drop(stream.write_all(answer.as_bytes()));
-            drop(stream.shutdown(Shutdown::Both));
-        });
-        let mut request = server.post("/token?code=q-secret", "refresh_token=b-secret");
-        request
-            .headers
-            .insert("authorization", "h-secret".parse().unwrap());
-        let failure = transport.send(request).await.unwrap_err();
-        assert_eq!(
-            failure.delivery,
-            Delivery::UnknownOutcome,
-            "{answer:?}: {failure:?}"
-        );
-        assert!(!format!("{failure:?}").contains("secret"), "{failure:?}");
-        server.settle();
-        assert_eq!(server.requests().len(), 1, "{answer:?}");
-    }
-}
-
-async fn the_body_is_cut_while_it_streams(transport: &dyn HttpTransport) {
-    let (gone, mut is_gone) = tokio::sync::mpsc::unbounded_channel();
-    let server = Server::start(move |_, stream| {
-        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
-        let chunk = [&b"1000\r\n"[..], &[b'x'; 4096], b"\r\n"].concat();
-        // Without end, until the other side hangs up.
-        while stream.write_all(&chunk).is_ok() {}
-        gone.send(()).unwrap_or_default();
-    });
-    let mut request = server.get("/");
-    request.max_response_bytes = 100_000;
-    let failure = transport.send(request).await.unwrap_err();
-    assert_eq!(
-        (failure.delivery, failure.reason),
-        (Delivery::UnknownOutcome, HttpFailureReason::BodyTooLarge)
-    );
-    // Awaited, not blocked on: the transport may need this thread to let go.
-    is_gone.recv().await.expect("the connection is dropped");
-
-    for (length, fits) in [(1000, true), (1001, false)] {
-        let server = Server::answering(format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{}",
-            "x".repeat(length)
-        ));
-        let mut request = server.get("/");
-        request.max_response_bytes = 1000;
-        assert_eq!(transport.send(request).await.is_ok(), fits, "{length}");
-    }
-}
-
-async fn the_deadline_is_its_own(transport: &dyn HttpTransport) {
-    // One says nothing at all, the other starts an answer and does not go on.
-    for answer in ["", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhal"] {
-        let (over, is_over) = std::sync::mpsc::channel::<()>();
-        let is_over = Mutex::new(is_over);
-        let server = Server::start(move |_, stream| {
-            drop(stream.write_all(answer.as_bytes()));
-            is_over.lock().unwrap().recv().unwrap_or_default();
-        });
-        let mut request = server.post("/token", "refresh_token=R");
-        request.timeout = Duration::from_millis(50);
-        let failure = transport.send(request).await.unwrap_err();
-        assert_eq!(
-            (failure.delivery, failure.reason),
-            (Delivery::UnknownOutcome, HttpFailureReason::Timeout),
-            "{answer:?}: {failure:?}"
-        );
-        drop(over);
-    }
-}
-
-/// A server that reads requests and leaves it to a function what to do about them.
-struct Server {
-    address: SocketAddr,
-    requests: Arc<Mutex<Vec<String>>>,
-}
-
-impl Server {
-    /// `behave` gets the number of the request at this server, from 1, and its connection.
-    fn start(behave: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (behave, seen) = (Arc::new(behave), Arc::clone(&requests));
-        let address = accept(move |mut stream| {
-            while let Some(request) = read_request(&mut stream) {
-                let number = {
-                    let mut seen = seen.lock().unwrap();
-                    seen.push(request);
-                    seen.len()
-                };
-                behave(number, &mut stream);
-            }
-        });
-        Self { address, requests }
-    }
-
-    fn answering(answer: impl Into<String>) -> Self {
-        let answer = answer.into();
-        Self::start(move |_, stream| drop(stream.write_all(answer.as_bytes())))
-    }
-
-    /// Reads once and answers with these bytes, whatever was said.
-    fn raw(answer: Vec<u8>) -> Self {
-        let address = accept(move |mut stream| {
-            drop(stream.read(&mut [0; 4096]));
-            drop(stream.write_all(&answer));
-            drop(stream.shutdown(Shutdown::Write));
-            // Until the other side hangs up: a reset would take the answer with it.
-            drop(stream.read_to_end(&mut Vec::new()));
-        });
+impl HttpSuite {
+    /// A suite with a root certificate made for it.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
-            address,
-            requests: Arc::default(),
+            authority: Authority::new(),
+            without_trust: None,
         }
     }
 
-    fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
+    /// The root certificate that the transport must trust, as PEM.
+    #[must_use]
+    pub fn root_pem(&self) -> &str {
+        self.authority.root_pem()
     }
 
-    /// A connection of our own, answered by hanging up: what arrived before it has been accepted before it.
-    fn settle(&self) {
-        let mut probe = TcpStream::connect(self.address).unwrap();
-        drop(probe.write_all(b"\n"));
-        drop(probe.shutdown(Shutdown::Write));
-        drop(probe.read_to_end(&mut Vec::new()));
+    /// The root certificate that the transport must trust, as DER.
+    #[must_use]
+    pub fn root_der(&self) -> &[u8] {
+        self.authority.root_der()
     }
 
-    fn get(&self, target: &str) -> HttpRequest {
-        let url = Url::parse(&format!("http://{}{target}", self.address)).unwrap();
-        let mut request = HttpRequest::new(Method::GET, url);
-        request.timeout = PATIENCE;
-        request
+    /// For a transport that cannot be made to trust the root: what needs it is skipped, with this reason.
+    #[must_use]
+    pub fn without_trust(mut self, why: impl Into<String>) -> Self {
+        self.without_trust = Some(why.into());
+        self
     }
 
-    fn post(&self, target: &str, body: &str) -> HttpRequest {
-        HttpRequest {
-            method: Method::POST,
-            body: Zeroizing::new(body.as_bytes().to_vec()),
-            ..self.get(target)
+    /// Runs every check, one after the other, and tells what came of each. Safe to cancel.
+    pub async fn run(&self, transport: Arc<dyn HttpTransport>) -> Report {
+        let bench = Bench {
+            transport,
+            authority: &self.authority,
+            without_trust: self.without_trust.as_deref(),
+        };
+        let mut findings = Vec::new();
+        for (promise, check) in CHECKS {
+            let verdict = match within(GIVE_UP, check(&bench)).await {
+                Some(Ok(())) => Verdict::Kept,
+                Some(Err(Broken::Violated(how))) => Verdict::Broken(how),
+                Some(Err(Broken::Skipped(why))) => Verdict::Skipped(why),
+                None => Verdict::Broken(format!("no end after {} s", GIVE_UP.as_secs())),
+            };
+            findings.push(Finding { promise, verdict });
+        }
+        Report { findings }
+    }
+}
+
+impl Default for HttpSuite {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What came of a suite.
+#[derive(Clone, Debug)]
+pub struct Report {
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Every promise of the contract, in the order they were checked.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Those that were broken.
+    pub fn broken(&self) -> impl Iterator<Item = &Finding> {
+        self.findings
+            .iter()
+            .filter(|finding| matches!(finding.verdict, Verdict::Broken(_)))
+    }
+
+    /// Those that could not be checked.
+    pub fn skipped(&self) -> impl Iterator<Item = &Finding> {
+        self.findings
+            .iter()
+            .filter(|finding| matches!(finding.verdict, Verdict::Skipped(_)))
+    }
+
+    /// Fails the test that calls it, with the whole report, unless every promise that was checked is kept.
+    ///
+    /// # Panics
+    /// If one is broken.
+    #[track_caller]
+    pub fn assert_kept(&self) {
+        assert!(self.broken().next().is_none(), "\n{self}");
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Finding { promise, verdict } in &self.findings {
+            match verdict {
+                Verdict::Kept => writeln!(f, "kept     {promise}")?,
+                Verdict::Broken(how) => writeln!(f, "BROKEN   {promise}: {how}")?,
+                Verdict::Skipped(why) => writeln!(f, "skipped  {promise}: {why}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One promise, and what became of it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Finding {
+    /// The promise, as a sentence.
+    pub promise: &'static str,
+    /// Whether it was kept.
+    pub verdict: Verdict,
+}
+
+/// Whether a promise was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// As the contract says.
+    Kept,
+    /// Not as the contract says: how.
+    Broken(String),
+    /// Not checked: why.
+    Skipped(String),
+}
+
+type Check = for<'a> fn(&'a Bench<'a>) -> BoxFuture<'a, Outcome>;
+
+/// The checks of a table: a promise, and the function that looks whether it is kept.
+macro_rules! checks {
+    ($($promise:literal => $check:path,)*) => {
+        const CHECKS: &[(&str, Check)] = &[$(($promise, |bench| Box::pin($check(bench)))),*];
+    };
+}
+
+checks! {
+    "an answer comes as it is, duplicate headers and all" => answers::come_as_they_are,
+    "a status other than 2xx is an answer" => answers::of_any_status,
+    "no redirect is followed" => answers::redirects_are_answers,
+    "no cookie is sent back" => answers::cookies_are_not_kept,
+    "nothing is cached" => answers::nothing_is_cached,
+    "informational answers are passed over" => answers::early_hints_are_no_answer,
+    "an encoded body comes as it is, or decoded and within the limit" => answers::encoded_bodies,
+    "a request is sent once when the connection dies on it" => once::on_a_fresh_connection,
+    "a request is sent once when a pooled connection dies on it" => once::on_a_pooled_connection,
+    "a pooled connection that died before costs no second request" => once::on_a_connection_that_died_idle,
+    "a connection that idled too long carries no request" => once::the_idle_limit,
+    "a name that does not resolve: not sent" => failures::no_such_name,
+    "a refused connection: not sent" => failures::refused_connection,
+    "a reset before the request was read: outcome unknown" => failures::reset_before_reading,
+    "a reset after the request was read: outcome unknown" => failures::reset_after_reading,
+    "an answer that is none, or not whole: outcome unknown" => failures::answers_that_are_none,
+    "the body is cut while it streams" => failures::endless_body,
+    "the limit of the body is exact" => failures::exact_limit,
+    "headers without end are cut" => failures::endless_headers,
+    "the deadline covers the wait for the answer and its body" => failures::deadline,
+    "the deadline ends informational answers without end" => failures::deadline_of_early_hints,
+    "TLS 1.2 and 1.3 with HTTP/1.1" => tls::answers,
+    "the server's name is sent in the handshake" => tls::server_name,
+    "a certificate that is not to be trusted: not sent" => tls::bad_certificates,
+    "TLS 1.1 is refused: not sent" => tls::old_version,
+    "a handshake that fails or breaks off: not sent" => tls::broken_handshakes,
+    "a handshake that does not end: not sent, within the deadline" => tls::silent_handshake,
+    "HTTP/2: an answer comes as it is" => http2::answers,
+    "HTTP/2: informational answers are passed over" => http2::early_hints,
+    "HTTP/2: a refused request is sent once" => http2::refused,
+    "HTTP/2: a request that GOAWAY leaves out is sent once" => http2::left_out,
+    "HTTP/2: a stream or connection that breaks: outcome unknown, sent once" => http2::breaks,
+    "HTTP/2: a connection closed while idle costs no second request" => http2::closed_while_idle,
+    "HTTP/2: the body is cut, and the deadline holds" => http2::limits,
+}
+
+/// Why a check did not pass.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    Violated(String),
+    Skipped(String),
+}
+
+pub(crate) type Outcome<T = ()> = Result<T, Broken>;
+
+/// What a check cannot do its work without counts against the transport as well: nothing fails in silence.
+impl<E: std::error::Error> From<E> for Broken {
+    fn from(error: E) -> Self {
+        Self::Violated(format!("the suite's own: {error}"))
+    }
+}
+
+/// The transport under test, and what the checks share.
+struct Bench<'a> {
+    transport: Arc<dyn HttpTransport>,
+    authority: &'a Authority,
+    without_trust: Option<&'a str>,
+}
+
+impl Bench<'_> {
+    /// Sends, and wants an answer.
+    async fn answer(&self, request: HttpRequest) -> Outcome<HttpResponse> {
+        let what = format!("{} {}", request.method, request.url.path());
+        match self.transport.send(request).await {
+            Ok(response) => Ok(response),
+            Err(failure) => broken(format!("{what}: an answer was there, but {failure:?}")),
+        }
+    }
+
+    /// Sends, and wants a failure of this delivery.
+    async fn failure(&self, request: HttpRequest, delivery: Delivery, case: &str) -> Outcome<HttpFailure> {
+        let failure = self.any_failure(request, case).await?;
+        ensure(
+            failure.delivery == delivery,
+            format!("{case}: {delivery:?} is right, but {failure:?}"),
+        )?;
+        Ok(failure)
+    }
+
+    async fn any_failure(&self, request: HttpRequest, case: &str) -> Outcome<HttpFailure> {
+        let failure = match self.transport.send(request).await {
+            Ok(response) => return broken(format!("{case}: a failure, but {response:?}")),
+            Err(failure) => failure,
+        };
+        ensure(
+            !failure.detail.is_empty(),
+            format!("{case}: the failure says nothing"),
+        )?;
+        ensure(
+            !format!("{failure:?}").contains("secret"),
+            format!("{case}: a secret in {failure:?}"),
+        )?;
+        Ok(failure)
+    }
+
+    fn needs_trust(&self) -> Outcome {
+        match self.without_trust {
+            Some(why) => Err(Broken::Skipped(why.to_owned())),
+            None => Ok(()),
         }
     }
 }
 
-/// Serves each connection on a thread of its own, for as long as the test program runs.
-fn accept(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    let serve = Arc::new(serve);
+fn ensure(kept: bool, how: impl Into<String>) -> Outcome {
+    if kept { Ok(()) } else { broken(how) }
+}
+
+fn broken<T>(how: impl Into<String>) -> Outcome<T> {
+    Err(Broken::Violated(how.into()))
+}
+
+/// `None` once the time is over. A thread keeps it, since the transport's runtime may be any or none.
+async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let (over, is_over) = tokio::sync::oneshot::channel();
+    let (done, is_done) = mpsc::channel::<()>();
     std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let serve = Arc::clone(&serve);
-            std::thread::spawn(move || serve(stream));
+        if is_done.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+            over.send(()).unwrap_or_default();
         }
     });
-    address
-}
-
-/// One request with its body; `None` at the end of the connection.
-fn read_request(stream: &mut TcpStream) -> Option<String> {
-    let mut read = Vec::new();
-    let mut byte = [0];
-    while !read.ends_with(b"\r\n\r\n") {
-        if stream.read(&mut byte).ok()? == 0 {
-            return None;
+    tokio::select! {
+        biased;
+        value = future => {
+            drop(done);
+            Some(value)
         }
-        read.push(byte[0]);
+        Ok(()) = is_over => None,
     }
-    let head = String::from_utf8(read.clone()).ok()?.to_ascii_lowercase();
-    let length = head.split("content-length:").nth(1).map_or(0, |rest| {
-        rest.lines()
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .parse()
-            .unwrap_or(0)
-    });
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).ok()?;
-    read.extend_from_slice(&body);
-    String::from_utf8(read).ok()
 }
