@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::file_storage::{FileStorage, Writing};
-use super::sealing::{DataKey, KeyId, fill};
+#[cfg(feature = "keyring")]
+#[cfg(not(any(target_os = "android", target_os = "ios")))]
+use super::sealing::KeyId;
+use super::sealing::{DataKey, fill};
 use crate::ports::StorageFailure;
 use crate::secret::Secret;
 

@@ -20,6 +20,7 @@ const TIMEOUT: &str = "GATEPASS_TEST_TIMEOUT_MS";
 const MARK: &str = ">>> ";
 
 /// The id of the app whose sessions the tests keep.
+#[cfg(all(feature = "keyring", target_os = "linux"))]
 pub(crate) const APP: &str = "com.example.storage-test";
 
 pub(crate) struct Child {
