@@ -14,9 +14,14 @@ mod sync;
 pub mod test_server;
 
 #[cfg(feature = "encrypted-file")]
-pub use adapters::encrypted_file::{EncryptedFileStorage, FileKey};
+pub use adapters::encrypted_file::EncryptedFileStorage;
 #[cfg(feature = "encrypted-file")]
 pub use adapters::file_lock::FileLock;
+#[cfg(feature = "encrypted-file")]
+pub use adapters::key_file::FileKey;
+#[cfg(feature = "keyring")]
+#[cfg(not(any(target_os = "android", target_os = "ios")))]
+pub use adapters::keychain::{KeychainStorage, KeychainStorageBuilder};
 pub use adapters::memory::MemoryStorage;
 #[cfg(feature = "loopback")]
 pub use adapters::system_browser::SystemBrowser;
@@ -37,12 +42,13 @@ pub use protocol::endpoint::AllowHttpOnLoopback;
 pub use protocol::id_token::Claims;
 pub use protocol::metadata::AuthorizationServer;
 pub use protocol::redirect::{RedirectKind, RedirectUri};
+pub use protocol::target::Target;
 pub use protocol::token::AccessToken;
 pub use protocol::userinfo::Userinfo;
 pub use protocol::www_authenticate::Challenge;
 pub use secret::Secret;
 pub use session::{
-    ApiRequest, ApiResponse, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
+    ApiRequest, ApiResponse, Authorized, Revocation, Session, SessionHttp, SessionState, SignOut, SignedOut,
     StoredSession,
 };
 

@@ -7,6 +7,11 @@ pub(crate) mod executor;
 pub(crate) mod file_lock;
 #[cfg(feature = "encrypted-file")]
 mod file_storage;
+#[cfg(feature = "encrypted-file")]
+pub(crate) mod key_file;
+#[cfg(feature = "keyring")]
+#[cfg(not(any(target_os = "android", target_os = "ios")))]
+pub(crate) mod keychain;
 #[cfg(feature = "loopback")]
 pub(crate) mod loopback;
 pub(crate) mod memory;

@@ -57,8 +57,6 @@ impl DataKey {
         &self.key
     }
 
-    #[cfg(feature = "keyring")]
-    #[allow(dead_code, reason = "the keychain will ask")]
     pub(super) fn id(&self) -> KeyId {
         self.id
     }
@@ -181,7 +179,7 @@ pub(super) trait DataKeys: Send + Sync + fmt::Debug {
 /// A key that is there from the start.
 impl DataKeys for Arc<DataKey> {
     fn key(&self, id: KeyId) -> Result<Arc<DataKey>, StorageFailure> {
-        if id == self.id {
+        if id == self.id() {
             return Ok(Self::clone(self));
         }
         let why = "it is sealed with a key that is not the one of this storage";

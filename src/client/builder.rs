@@ -20,8 +20,9 @@ use crate::protocol::endpoint::{AllowHttpOnLoopback, TransportPolicy};
 use crate::protocol::issuer::Issuer;
 use crate::protocol::redirect::RedirectUri;
 use crate::protocol::scope::Scope;
+use crate::protocol::target::Target;
 use crate::protocol::text;
-use crate::session::context::Context;
+use crate::session::context::{Api, Context};
 use crate::session::sessions::{Accounts, Sessions};
 
 /// How long a sign-in may take from the first URL to the redirect.
@@ -35,7 +36,7 @@ pub struct ClientBuilder {
     client_id: String,
     redirect: String,
     scopes: Vec<String>,
-    apis: Vec<String>,
+    apis: Vec<(String, Target)>,
     policy: TransportPolicy,
     accounts: Accounts,
     sign_in_timeout: Duration,
@@ -87,7 +88,27 @@ impl ClientBuilder {
     /// The origin of an API (`https://api.example.com`) that the access token may be sent to. Can be called several
     /// times. No other origin ever gets the token.
     pub fn api(mut self, origin: impl Into<String>) -> Self {
-        self.apis.push(origin.into());
+        self.apis.push((origin.into(), Target::default()));
+        self
+    }
+
+    /// The origin of an API that wants tokens of its own: for a resource of its own (RFC 8707), or of a narrower scope. All
+    /// of them are had with one refresh token; [`Session::http`](crate::Session::http) attaches the right one.
+    ///
+    /// ```
+    /// # fn example() -> gatepass::Result<()> {
+    /// use gatepass::{Client, Target};
+    ///
+    /// let client = Client::builder("https://login.example.com", "my-app")
+    ///     .scopes(["openid", "offline_access", "events.read"])
+    ///     .api("https://api.example.com")
+    ///     .api_with_target("https://calendar.example.com", Target::resource("https://calendar.example.com/")?)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn api_with_target(mut self, origin: impl Into<String>, target: Target) -> Self {
+        self.apis.push((origin.into(), target));
         self
     }
 
@@ -180,11 +201,21 @@ impl ClientBuilder {
         let redirect = RedirectUri::parse(&self.redirect)?;
         let scope = Scope::from_tokens(&self.scopes)?;
         let policy = self.policy;
-        let api_origins = self
-            .apis
-            .iter()
-            .map(|api| origin(api, policy))
-            .collect::<Result<Vec<_>>>()?;
+        let mut apis: Vec<Api> = Vec::new();
+        for (api, target) in self.apis {
+            let origin = origin(&api, policy)?;
+            match apis.iter().find(|known| known.origin == origin) {
+                None => apis.push(Api { origin, target }),
+                Some(known) if known.target == target => {}
+                Some(_) => {
+                    return Err(Error::configuration(
+                        "api_repeated",
+                        "RFC 8707 §2",
+                        format!("the API {api:?} was given twice, for two kinds of token"),
+                    ));
+                }
+            }
+        }
         let storage = self.storage.unwrap_or_else(|| Arc::new(MemoryStorage::default()));
         let lock = self.process_lock.or_else(|| storage.process_lock());
         let ports = Ports {
@@ -199,7 +230,7 @@ impl ClientBuilder {
             lock: lock.unwrap_or_else(|| Arc::new(SingleProcess)),
             events: self.events.unwrap_or_else(|| Arc::new(NoEvents)),
         };
-        let context = Arc::new(Context::new(ports, issuer, self.client_id, policy, api_origins));
+        let context = Arc::new(Context::new(ports, issuer, self.client_id, policy, apis));
         let sessions = Sessions::new(Arc::clone(&context), self.accounts)?;
         Ok(Client(Arc::new(Inner {
             context,

@@ -132,8 +132,11 @@ impl Accepted {
             refresh_token: tokens.refresh_token,
             access_token: Some(StoredAccessToken {
                 token: tokens.access_token,
+                // Set when the session begins.
+                generation: 0,
                 expiry: tokens.expires_in.map(|lifetime| sent_at.expiry(lifetime)),
             }),
+            others: Vec::new(),
             id_token: tokens.id_token,
             provisional: true,
             journal: None,

@@ -183,6 +183,7 @@ mod tests {
             scope: Scope::from_response("openid"),
             refresh_token: Some(RefreshToken::new("R".into())),
             access_token: None,
+            others: Vec::new(),
             id_token: None,
             provisional: true,
             journal: None,

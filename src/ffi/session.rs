@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::error::{FfiError, FfiErrorDetails};
+use crate::protocol::target::Target;
 use crate::session::{Revocation, Session, SessionState, SignOut, SignedOut};
 
 /// A signed-in session. It outlives the process in storage.
@@ -99,7 +100,7 @@ impl FfiSession {
     /// What a façade keeps to hand out without a call: the token in memory, whether it can still be used or not.
     /// No I/O, no waiting, no lock.
     pub(crate) fn snapshot(&self) -> Option<FfiSnapshot> {
-        let snapshot = self.0.published()?;
+        let snapshot = self.0.published(&Target::default())?;
         let until = snapshot.usable_until();
         Some(FfiSnapshot {
             token: snapshot.token.expose().to_owned(),

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::claims::ClaimsRequest;
 use super::endpoint;
 use super::metadata::AuthorizationServer;
 use super::pkce::CodeChallenge;
@@ -103,6 +104,7 @@ pub struct SignInOptions {
     login_hint: Option<String>,
     max_age: Option<u32>,
     acr_values: Vec<String>,
+    claims: Option<ClaimsRequest>,
     ui_locales: Vec<String>,
     resources: Vec<Resource>,
     audience: Option<String>,
@@ -152,6 +154,22 @@ impl SignInOptions {
     #[must_use]
     pub fn acr_values<S: Into<String>>(mut self, values: impl IntoIterator<Item = S>) -> Self {
         self.acr_values = values.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Claims to ask for one by one: a JSON object as in OpenID Connect Core §5.5, such as
+    /// `{"id_token":{"acr":{"essential":true,"values":["urn:example:gold"]}}}`. A server that does not know the parameter
+    /// passes it over.
+    ///
+    /// An `acr` of the ID token that is essential and has values is enforced, as with
+    /// [`acr_values`](Self::acr_values); both together are refused. Text that is no such object makes
+    /// [`begin_sign_in`](crate::Client::begin_sign_in) fail with the code `claims_malformed`.
+    #[must_use]
+    pub fn claims(mut self, json: impl AsRef<str>) -> Self {
+        match ClaimsRequest::parse(json.as_ref()) {
+            Ok(claims) => self.claims = Some(claims),
+            Err(error) => self.note(error),
+        }
         self
     }
 
@@ -223,6 +241,14 @@ impl SignInOptions {
                 "prompt=none cannot be combined with another prompt",
             ));
         }
+        if !self.acr_values.is_empty() && !self.essential_acr_values().is_empty() {
+            // What a server makes of both is left open (OpenID Connect Core §5.5.1.1).
+            return Err(Error::configuration(
+                "acr_requested_twice",
+                "OpenID Connect Core §5.5.1.1",
+                "acr_values and an essential acr in claims cannot be combined: ask in one of the two ways",
+            ));
+        }
         for (name, values) in [("acr_values", &self.acr_values), ("ui_locales", &self.ui_locales)] {
             if let Some(value) = values
                 .iter()
@@ -255,7 +281,16 @@ impl SignInOptions {
         reason = "for the code exchange, which keeps them with the pending sign-in"
     )]
     pub(crate) fn requested_acr_values(&self) -> &[String] {
-        &self.acr_values
+        match self.essential_acr_values() {
+            [] => &self.acr_values,
+            essential => essential,
+        }
+    }
+
+    fn essential_acr_values(&self) -> &[String] {
+        self.claims
+            .as_ref()
+            .map_or(&[], ClaimsRequest::essential_acr_values)
     }
 
     /// The APIs that the access token is for.
@@ -343,6 +378,9 @@ impl<'a> AuthorizationRequest<'a> {
             if !values.is_empty() {
                 list.push((name, values.join(" ").into()));
             }
+        }
+        if let Some(claims) = &options.claims {
+            list.push(("claims", claims.as_str().into()));
         }
         for resource in &options.resources {
             list.push(("resource", resource.as_str().into()));
@@ -436,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn oa_15_pk_04_pk_06_oc_02_the_parameters() {
+    fn oa_15_pk_04_pk_06_pk_10_na_02_oc_02_the_parameters() {
         let url = url(
             "https://as.example/authorize",
             &["openid", "profile"],
@@ -628,5 +666,38 @@ mod tests {
         assert_eq!(query(&url).get("ui_locales"), Some("fr-CA fr"));
         assert_eq!(query(&url).get("acr_values"), Some("urn:a urn:b"));
         assert_eq!(query(&url).get("max_age"), Some("0"), "OC-05");
+    }
+
+    #[test]
+    fn na_28_pk_12_oa_37_the_url_holds_no_secret() {
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        let url = url("https://as.example/a", &["openid"], &SignInOptions::default()).unwrap();
+        assert!(!url.contains(verifier), "{url}");
+        assert!(
+            !url.contains("code_verifier") && !url.contains("client_secret"),
+            "{url}"
+        );
+    }
+
+    #[test]
+    fn oc_09_oc_10_claims_are_sent_once_and_an_essential_context_is_enforced() {
+        let at = |options: &SignInOptions| url("https://as.example/a", &["openid"], options);
+        let json = r#"{"id_token":{"acr":{"essential":true,"values":["urn:a b","urn:c"]}}}"#;
+        let options = SignInOptions::default().claims(json);
+        assert_eq!(query(&at(&options).unwrap()).get("claims"), Some(json));
+        assert_eq!(options.requested_acr_values(), ["urn:a b", "urn:c"]);
+        let both = options.acr_values(["urn:a"]);
+        assert_eq!(at(&both).unwrap_err().code(), "acr_requested_twice");
+        let voluntary = SignInOptions::default()
+            .claims(r#"{"id_token":{"acr":null}}"#)
+            .acr_values(["urn:a"]);
+        assert!(at(&voluntary).is_ok());
+        assert_eq!(voluntary.requested_acr_values(), ["urn:a"]);
+        let bad = SignInOptions::default().claims("{");
+        assert_eq!(at(&bad).unwrap_err().code(), "claims_malformed");
+        assert_eq!(
+            SignInOptions::default().extra("claims", json).unwrap_err().code(),
+            "extra_reserved"
+        );
     }
 }

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_11_12_a_forged_state_leaves_the_sign_in_alone() {
+    fn oa_21_oa_40_na_21_bi_11_12_a_forged_state_leaves_the_sign_in_alone() {
         assert_eq!(check("code=C"), waits("state_missing"));
         assert_eq!(check("code=C&state="), waits("state_missing"));
         assert_eq!(check("code=C&state=T"), waits("state_mismatch"));
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_15_16_17_is_01_to_05_the_issuer() {
+    fn is_01_to_05_is_08_bc_05_bi_15_16_17_the_issuer() {
         let required = |query: &str| check_at(&format!("{REDIRECT}?{query}"), REDIRECT, true);
         assert_eq!(required("code=C&state=S"), ends("iss_missing"));
         assert_eq!(required("error=access_denied&state=S"), ends("iss_missing"));
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_18_19_26_the_wrong_response_mode() {
+    fn na_13_bc_08_bi_18_19_26_the_wrong_response_mode() {
         let fragment = format!("{REDIRECT}#code=C&state=S");
         assert_eq!(
             check_at(&fragment, REDIRECT, false),
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn oa_19_oc_13_oc_14_what_each_error_asks_for() {
+    fn oa_19_pk_07_oc_13_oc_14_what_each_error_asks_for() {
         use crate::error::NextStep;
         let mend = NextStep::FixConfiguration;
         for (code, step) in [

@@ -10,6 +10,7 @@ use super::callback::AuthorizationCode;
 use super::issuer::Issuer;
 use super::json::Object;
 use super::jwk::{Algorithm, Hash, JwkSet};
+pub(crate) use super::jws::Refused;
 use super::jws::{CompactJws, Unsigned};
 use super::token::{AccessToken, IdToken};
 use crate::error::{Error, Result, Stage};
@@ -93,29 +94,6 @@ pub(crate) enum Occasion<'a> {
     },
     /// With a refresh: it must be about the same user and sign-in (§12.2).
     Refresh { original: &'a Claims },
-}
-
-/// Why an ID token is refused.
-#[derive(Debug)]
-pub(crate) enum Refused {
-    /// No key of the set fits; a newer set might have it (§10.1.1).
-    UnknownKey(Error),
-    /// For good.
-    Invalid(Error),
-}
-
-impl From<Error> for Refused {
-    fn from(error: Error) -> Self {
-        Self::Invalid(error)
-    }
-}
-
-impl Refused {
-    pub(crate) fn into_error(self) -> Error {
-        match self {
-            Self::UnknownKey(error) | Self::Invalid(error) => error,
-        }
-    }
 }
 
 /// Verifies signature and claims. The signature comes first: before it, a token says nothing.
@@ -357,4 +335,4 @@ fn refuse(code: &'static str, clause: &'static str, why: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -56,8 +56,9 @@ impl Issuer {
         &self.0
     }
 
-    /// The places where the metadata may be, best first: OpenID Connect Discovery §4, then RFC 8414 §3.1.
-    pub(crate) fn metadata_urls(&self) -> [String; 2] {
+    /// The places where the metadata may be, best first: OpenID Connect Discovery §4, then RFC 8414 §3.1. An issuer
+    /// with a path has a third, the name of the first in the place of the second (RFC 8414 §5).
+    pub(crate) fn metadata_urls(&self) -> Vec<String> {
         let trimmed = self.0.strip_suffix('/').unwrap_or(&self.0);
         // Insertion goes between host and path, so find where the authority ends.
         let after_scheme = trimmed.find("://").map_or(0, |at| at + 3);
@@ -66,10 +67,14 @@ impl Issuer {
             .and_then(|rest| rest.find('/'))
             .map_or(trimmed.len(), |at| after_scheme + at);
         let (origin, path) = trimmed.split_at(path_at);
-        [
+        let mut places = vec![
             format!("{trimmed}/.well-known/openid-configuration"),
             format!("{origin}/.well-known/oauth-authorization-server{path}"),
-        ]
+        ];
+        if !path.is_empty() {
+            places.push(format!("{origin}/.well-known/openid-configuration{path}"));
+        }
+        places
     }
 }
 
@@ -84,14 +89,14 @@ mod tests {
     use super::*;
     use crate::protocol::endpoint::AllowHttpOnLoopback;
 
-    fn urls(issuer: &str) -> [String; 2] {
+    fn urls(issuer: &str) -> Vec<String> {
         Issuer::parse(issuer, TransportPolicy::default())
             .unwrap()
             .metadata_urls()
     }
 
     #[test]
-    fn am_02_am_13_tv_50_to_52_metadata_paths() {
+    fn am_02_am_03_am_13_tv_50_to_53_metadata_paths() {
         let well_known = |rest: &str| format!("https://example.com/.well-known/{rest}");
         assert_eq!(
             urls("https://example.com"),
@@ -108,7 +113,8 @@ mod tests {
             urls("https://example.com/issuer1"),
             [
                 "https://example.com/issuer1/.well-known/openid-configuration".to_owned(),
-                well_known("oauth-authorization-server/issuer1")
+                well_known("oauth-authorization-server/issuer1"),
+                well_known("openid-configuration/issuer1"),
             ]
         );
         assert_eq!(

@@ -83,6 +83,29 @@ pub(crate) enum Unsigned {
     Signature,
 }
 
+/// Why a signed answer is refused.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// No key of the set fits; a newer set might have it (§10.1.1).
+    UnknownKey(Error),
+    /// For good.
+    Invalid(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+impl Refused {
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::UnknownKey(error) | Self::Invalid(error) => error,
+        }
+    }
+}
+
 impl CompactJws<'_> {
     /// Verifies the signature with the one key that the header leads to, and says which algorithm it was. `announced`
     /// are the algorithms in the server's metadata; without any it is RS256 (OpenID Connect Core §3.1.3.7 item 7).
@@ -152,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_58_bu_08_only_the_compact_form() {
+    fn jw_11_oc_21_bi_58_bu_08_only_the_compact_form() {
         let (header, payload) = (part(r#"{"alg":"ES256"}"#), part(r#"{"iss":"a"}"#));
         assert!(CompactJws::parse(&format!("{header}.{payload}.AAAA")).is_ok());
         for bad in [

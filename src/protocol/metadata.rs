@@ -1,10 +1,12 @@
 //! Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0).
 
+use ::http::{HeaderMap, StatusCode};
 use url::Url;
 
+use super::answer::is_json_content;
 use super::endpoint::{self, TransportPolicy};
 use super::issuer::Issuer;
-use super::json::Object;
+use super::json::{JsonError, Object};
 use crate::error::{Error, ErrorKind, Result, Stage};
 
 /// The longest metadata document that is read.
@@ -24,7 +26,10 @@ pub struct AuthorizationServer {
     pushed_authorization_request_endpoint: Option<Url>,
     code_challenge_methods: Option<Vec<String>>,
     id_token_algorithms: Option<Vec<String>>,
-    prompt_values: Vec<String>,
+    userinfo_algorithms: Option<Vec<String>>,
+    prompt_values: Option<Vec<String>>,
+    acr_values: Option<Vec<String>>,
+    scopes: Option<Vec<String>>,
     sends_iss: bool,
     requires_par: bool,
 }
@@ -91,7 +96,10 @@ impl AuthorizationServer {
             pushed_authorization_request_endpoint: optional("pushed_authorization_request_endpoint")?,
             code_challenge_methods: object.strings("code_challenge_methods_supported"),
             id_token_algorithms: object.strings("id_token_signing_alg_values_supported"),
-            prompt_values: object.strings("prompt_values_supported").unwrap_or_default(),
+            userinfo_algorithms: object.strings("userinfo_signing_alg_values_supported"),
+            prompt_values: object.strings("prompt_values_supported"),
+            acr_values: object.strings("acr_values_supported"),
+            scopes: object.strings("scopes_supported"),
             sends_iss: object
                 .bool("authorization_response_iss_parameter_supported")
                 .unwrap_or(false),
@@ -100,6 +108,57 @@ impl AuthorizationServer {
                 .unwrap_or(false),
             document: document.to_vec(),
         })
+    }
+
+    /// Whether an answer is a metadata document at all: `200`, `application/json`, an object (RFC 8414 §3.2). What is not
+    /// may be at another of the issuer's places.
+    pub(crate) fn is_document(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+        status == StatusCode::OK
+            && is_json_content(headers)
+            && body.len() <= MAX_DOCUMENT_BYTES
+            && !matches!(
+                Object::parse(body),
+                Err(JsonError::Syntax | JsonError::NotAnObject)
+            )
+    }
+
+    /// What this document, newer than `older` and of the same issuer, takes back. Names of members, for the log: a sign-in
+    /// under way keeps the document it began with.
+    #[allow(dead_code, reason = "for the metadata that is fetched anew")]
+    pub(crate) fn weaker_than(&self, older: &Self) -> Vec<&'static str> {
+        let lists_s256 = |server: &Self| {
+            let methods = server.code_challenge_methods.as_ref();
+            methods.is_some_and(|methods| methods.iter().any(|method| method == "S256"))
+        };
+        let taken_back = [
+            (
+                "code_challenge_methods_supported",
+                lists_s256(older) && !lists_s256(self),
+            ),
+            (
+                "authorization_response_iss_parameter_supported",
+                older.sends_iss && !self.sends_iss,
+            ),
+            (
+                "require_pushed_authorization_requests",
+                older.requires_par && !self.requires_par,
+            ),
+            (
+                "pushed_authorization_request_endpoint",
+                older.pushed_authorization_request_endpoint.is_some()
+                    && self.pushed_authorization_request_endpoint.is_none(),
+            ),
+            (
+                "authorization_endpoint",
+                older.authorization_endpoint.origin() != self.authorization_endpoint.origin(),
+            ),
+            (
+                "token_endpoint",
+                older.token_endpoint.origin() != self.token_endpoint.origin(),
+            ),
+        ];
+        let weaker = taken_back.into_iter().filter(|(_, weaker)| *weaker);
+        weaker.map(|(name, _)| name).collect()
     }
 
     /// Refuses a server that cannot give a protection that every sign-in has. A server that is silent about PKCE
@@ -197,9 +256,33 @@ impl AuthorizationServer {
         self.pushed_authorization_request_endpoint.as_ref()
     }
 
+    /// The algorithms the server signs userinfo with, if it says so there or for ID tokens.
+    pub(crate) fn userinfo_algorithms(&self) -> Option<&[String]> {
+        self.userinfo_algorithms.as_deref().or(self.id_token_algorithms())
+    }
+
     /// Whether the server announces this value of `prompt`.
     pub(crate) fn supports_prompt(&self, value: &str) -> bool {
-        self.prompt_values.iter().any(|known| known == value)
+        self.prompt_values_supported()
+            .is_some_and(|known| known.iter().any(|known| known == value))
+    }
+
+    /// The scopes the server announces; `None` if it does not say. It may know more (RFC 8414 §2).
+    #[must_use]
+    pub fn scopes_supported(&self) -> Option<&[String]> {
+        self.scopes.as_deref()
+    }
+
+    /// The authentication contexts the server announces; `None` if it does not say.
+    #[must_use]
+    pub fn acr_values_supported(&self) -> Option<&[String]> {
+        self.acr_values.as_deref()
+    }
+
+    /// The values of `prompt` the server announces; `None` if it does not say.
+    #[must_use]
+    pub fn prompt_values_supported(&self) -> Option<&[String]> {
+        self.prompt_values.as_deref()
     }
 
     /// Whether the server announces that each callback says who issued it (RFC 9207 §3).
@@ -276,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_77_80_81_82_endpoints() {
+    fn oa_06_am_09_bi_77_80_81_82_endpoints() {
         assert_eq!(
             code(&with("").replace("https://login", "http://login")),
             "endpoint_insecure"
@@ -347,5 +430,118 @@ mod tests {
         );
         let insecure = endpoint.replace("https", "http");
         assert_eq!(code(&with(&insecure)), "endpoint_insecure", "PA-01");
+    }
+
+    #[test]
+    fn am_05_lists_are_taken_whole_or_not_at_all() {
+        let server = parse(&with(
+            r#","scopes_supported":["openid","a"],"acr_values_supported":["urn:a",7],"prompt_values_supported":"none","userinfo_signing_alg_values_supported":[]"#,
+        ))
+        .unwrap();
+        assert_eq!(server.scopes_supported().unwrap(), ["openid", "a"]);
+        assert_eq!(server.acr_values_supported(), None, "BI-80");
+        assert_eq!(server.prompt_values_supported(), None, "BI-80");
+        assert!(!server.supports_prompt("none"));
+        let announced = parse(&with(r#","id_token_signing_alg_values_supported":["ES256"]"#)).unwrap();
+        assert_eq!(announced.userinfo_algorithms().unwrap(), ["ES256"]);
+        let own = parse(&with(
+            r#","id_token_signing_alg_values_supported":["ES256"],"userinfo_signing_alg_values_supported":["PS256"]"#,
+        ))
+        .unwrap();
+        assert_eq!(own.userinfo_algorithms().unwrap(), ["PS256"]);
+        assert_eq!(parse(&with("")).unwrap().userinfo_algorithms(), None);
+    }
+
+    #[test]
+    fn am_08_am_15_am_16_what_is_not_said_has_the_default_of_the_standard() {
+        // RFC 8414 §2: code is among the default response types, S256 is sent to a server that is silent about it.
+        let silent = parse(&with("")).unwrap();
+        silent.require_protections().unwrap();
+        assert!(!silent.sends_iss());
+        // OpenID Connect Discovery §3 wants RS256 among the algorithms; servers of FAPI leave it out.
+        let fapi = parse(&with(r#","id_token_signing_alg_values_supported":["PS256"]"#)).unwrap();
+        assert_eq!(fapi.id_token_algorithms().unwrap(), ["PS256"]);
+    }
+
+    #[test]
+    fn am_05_bi_79_what_is_a_document() {
+        let is = |status: u16, content_type: &str, body: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("content-type", content_type.parse().unwrap());
+            let status = StatusCode::from_u16(status).unwrap();
+            AuthorizationServer::is_document(status, &headers, body.as_bytes())
+        };
+        let json = "application/json; charset=utf-8";
+        assert!(is(200, json, &with("")));
+        assert!(is(200, json, "{}"), "one that is bad is still the one");
+        assert!(is(200, json, r#"{"issuer":"a","issuer":"b"}"#));
+        for (status, content_type, body) in [
+            (404, json, "{}"),
+            (204, json, ""),
+            (302, json, "{}"),
+            (200, "text/html", "<html>"),
+            (200, "text/html", "{}"),
+            (200, json, "<html>"),
+            (200, json, "[]"),
+            (200, json, ""),
+        ] {
+            assert!(!is(status, content_type, body), "{status} {content_type} {body}");
+        }
+        assert!(!is(200, json, &" ".repeat(MAX_DOCUMENT_BYTES + 1)), "BI-83");
+    }
+
+    #[test]
+    fn bi_84_what_a_newer_document_takes_back() {
+        let strong = parse(&with(
+            r#","code_challenge_methods_supported":["S256"],"authorization_response_iss_parameter_supported":true,"require_pushed_authorization_requests":true,"pushed_authorization_request_endpoint":"https://as.example/par""#,
+        ))
+        .unwrap();
+        let weak = parse(&with("").replace("https://login.example", "https://other.example")).unwrap();
+        assert_eq!(
+            weak.weaker_than(&strong),
+            [
+                "code_challenge_methods_supported",
+                "authorization_response_iss_parameter_supported",
+                "require_pushed_authorization_requests",
+                "pushed_authorization_request_endpoint",
+                "token_endpoint",
+            ]
+        );
+        assert!(strong.weaker_than(&strong).is_empty());
+        let gained = parse(&with("")).unwrap();
+        assert!(strong.weaker_than(&gained).is_empty());
+    }
+
+    #[test]
+    fn am_17_rv_01_lo_01_pa_01_every_endpoint_must_be_https() {
+        for name in [
+            "jwks_uri",
+            "userinfo_endpoint",
+            "revocation_endpoint",
+            "end_session_endpoint",
+            "pushed_authorization_request_endpoint",
+        ] {
+            let member = |url: &str| with(&format!(r#","{name}":"{url}""#));
+            assert_eq!(
+                code(&member("http://as.example/x")),
+                "endpoint_insecure",
+                "{name}"
+            );
+            assert_eq!(
+                code(&member("https://as.example/x#y")),
+                "endpoint_fragment",
+                "{name}"
+            );
+            assert!(
+                parse(&member("https://other.example/x?y=1")).is_ok(),
+                "{name}: of any host"
+            );
+        }
+        let server = parse(&with(r#","end_session_endpoint":"https://as.example/out""#)).unwrap();
+        assert_eq!(
+            server.end_session_endpoint().map(Url::as_str),
+            Some("https://as.example/out")
+        );
+        assert!(server.revocation_endpoint().is_none() && server.jwks_uri().is_none());
     }
 }

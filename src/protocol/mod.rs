@@ -6,6 +6,9 @@
 pub(crate) mod answer;
 pub(crate) mod authorization;
 pub(crate) mod callback;
+pub(crate) mod claims;
+#[allow(dead_code, reason = "for the clock that learns from servers")]
+pub(crate) mod clock_offset;
 #[allow(dead_code, reason = "for the sign-out at the server")]
 pub(crate) mod end_session;
 pub(crate) mod endpoint;
@@ -16,7 +19,6 @@ pub(crate) mod json;
 pub(crate) mod jwk;
 pub(crate) mod jws;
 pub(crate) mod metadata;
-#[allow(dead_code, reason = "for the sign-in that pushes its request")]
 pub(crate) mod par;
 pub(crate) mod pkce;
 pub(crate) mod redirect;
@@ -24,7 +26,11 @@ pub(crate) mod resource;
 pub(crate) mod revocation;
 pub(crate) mod scope;
 pub(crate) mod signature;
+pub(crate) mod target;
 pub(crate) mod text;
 pub(crate) mod token;
 pub(crate) mod userinfo;
 pub(crate) mod www_authenticate;
+
+#[cfg(test)]
+mod tests;

@@ -84,4 +84,18 @@ mod tests {
         let verifier = CodeVerifier::from_octets(&[7; 32]);
         assert!(!format!("{verifier:?}").contains(verifier.expose()));
     }
+
+    #[test]
+    fn pk_02_pk_03_any_octets_make_a_verifier_by_the_grammar() {
+        for octet in 0..=255 {
+            let verifier = CodeVerifier::from_octets(&[octet; 32]);
+            let text = verifier.expose();
+            assert_eq!(text.len(), 43);
+            assert!(
+                text.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b)),
+                "{text}"
+            );
+        }
+    }
 }

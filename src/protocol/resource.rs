@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ri_01_an_absolute_uri_without_fragment_kept_as_given() {
+    fn ri_01_ri_06_an_absolute_uri_without_fragment_kept_as_given() {
         for good in [
             "https://api.example.com",
             "https://API.example.com:443/a%20b",

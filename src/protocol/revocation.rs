@@ -5,7 +5,7 @@ use std::time::Duration;
 use ::http::{HeaderMap, StatusCode};
 use zeroize::Zeroizing;
 
-use super::answer::{oauth_error, retry_after};
+use super::answer::{oauth_error, retry_after_queued};
 use super::form;
 use super::json::Object;
 use super::token::RefreshToken;
@@ -41,7 +41,7 @@ pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Resu
     .with_clause("RFC 7009 §2.2.1")
     .with_server(server);
     // RFC 7009 §2.2.1: after a 503 the token still exists, and the client may try again.
-    Err(match (status, retry_after(headers)) {
+    Err(match (status, retry_after_queued(headers)) {
         (StatusCode::SERVICE_UNAVAILABLE, wait) => error.with_retry_after(wait.unwrap_or(Duration::ZERO)),
         _ => error,
     })

@@ -40,7 +40,6 @@ impl Scope {
     }
 
     /// Refuses a scope that reaches beyond what was granted: a refresh cannot widen a grant (RFC 6749 §6).
-    #[allow(dead_code, reason = "for the refresh with a narrower scope")]
     pub(crate) fn require_within(&self, granted: &Self) -> Result<()> {
         match self.0.iter().find(|token| !granted.contains(token)) {
             None => Ok(()),
@@ -78,6 +77,8 @@ impl PartialEq for Scope {
         self.0.iter().all(|token| other.contains(token)) && other.0.iter().all(|token| self.contains(token))
     }
 }
+
+impl Eq for Scope {}
 
 /// `1*( %x21 / %x23-5B / %x5D-7E )`
 fn is_scope_token(token: &str) -> bool {

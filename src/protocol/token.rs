@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_36_to_39_bi_53_an_unusable_answer_still_yields_its_refresh_token() {
+    fn bt_02_bi_36_to_39_bi_53_an_unusable_answer_still_yields_its_refresh_token() {
         let kept = Some("R".to_owned());
         for (body, code) in [
             (
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn bi_40_oa_28_oa_29_rr_17_rr_20_errors_are_told_by_their_code() {
+    fn oa_28_oa_29_pk_09_bi_40_rr_17_rr_20_errors_are_told_by_their_code() {
         for status in [200, 400, 401, 403] {
             let answer = read(status, r#"{"error":"invalid_grant","error_description":"gone"}"#);
             let TokenAnswer::GrantRefused(error) = answer else {
@@ -684,6 +684,40 @@ mod tests {
         );
         for junk in ["-1", "soon", ""] {
             assert_eq!(wait(junk), NextStep::Retry, "{junk}");
+        }
+    }
+
+    #[test]
+    fn oa_18_a_token_may_be_long() {
+        let long = "t".repeat(64 * 1024);
+        let response = granted(&format!(
+            r#"{{"access_token":"{long}","token_type":"Bearer","refresh_token":"{long}r"}}"#
+        ));
+        assert_eq!(response.access_token.expose().len(), 64 * 1024);
+        assert_eq!(response.refresh_token.unwrap().expose().len(), 64 * 1024 + 1);
+    }
+
+    #[test]
+    fn oa_14_oa_25_what_is_not_said_is_not_made_up() {
+        let response = granted(r#"{"access_token":"A","token_type":"Bearer"}"#);
+        assert!(response.scope.is_none(), "as requested");
+        assert!(response.expires_in.is_none(), "neither zero nor for ever");
+        assert!(
+            response.refresh_token.is_none() && response.id_token.is_none(),
+            "OC-12"
+        );
+        let none = granted(r#"{"access_token":"A","token_type":"Bearer","scope":""}"#);
+        assert!(none.scope.unwrap().is_empty(), "granted is what is named");
+    }
+
+    #[test]
+    fn ri_04_a_bad_resource_never_spends_the_grant() {
+        for status in [400, 401, 403] {
+            let answer = read(status, r#"{"error":"invalid_target"}"#);
+            let TokenAnswer::Rejected(error) = answer else {
+                panic!("{answer:?}")
+            };
+            assert_eq!(error.next_step(), NextStep::FixConfiguration);
         }
     }
 }

@@ -50,7 +50,6 @@ impl Challenge {
     }
 
     /// Those of all `WWW-Authenticate` headers of an answer.
-    #[allow(dead_code, reason = "for the answers of APIs")]
     pub(crate) fn of(headers: &HeaderMap) -> Vec<Self> {
         let mut found = Vec::new();
         for value in headers.get_all(header::WWW_AUTHENTICATE) {

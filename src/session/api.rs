@@ -9,16 +9,19 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::Session;
+use super::authorize::{bearer, refuses_token};
 use super::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind, Result, ServerError, Stage};
 use crate::ports::{HttpRequest, HttpResponse};
-use crate::protocol::userinfo::Userinfo;
+use crate::protocol::target::Target;
+use crate::protocol::userinfo::{Userinfo, UserinfoAnswer};
+use crate::protocol::www_authenticate::Challenge;
 
 /// An HTTP client for the APIs of the session.
 ///
 /// A request to an origin listed with [`ClientBuilder::api`](crate::ClientBuilder::api) carries the access token
-/// in its `Authorization` header (RFC 6750 §2.1), refreshed first if need be; an answer of 401 is met with one
-/// refresh and one more try. A request to any other origin passes through untouched, by https like all others.
+/// in its `Authorization` header (RFC 6750 §2.1), refreshed first if need be; an answer of 401 that refuses the token is met
+/// with one refresh and one more try. A request to any other origin passes through untouched, by https like all others.
 /// Redirects are not followed, so a token never travels to another origin (RFC 6750 §5.3).
 #[derive(Clone, Debug)]
 pub struct SessionHttp {
@@ -66,27 +69,45 @@ impl Session {
             .at_stage(Stage::Userinfo));
         };
         let mut request = HttpRequest::new(Method::GET, endpoint.clone());
-        request
-            .headers
-            .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let response = self.send_with_token(Stage::Userinfo, request).await?;
-        Userinfo::read(
+        request.headers.insert(
+            header::ACCEPT,
+            HeaderValue::from_static("application/json, application/jwt"),
+        );
+        let response = self
+            .send_with_token(Stage::Userinfo, &Target::default(), request)
+            .await?;
+        let answer = Userinfo::read(
             response.status,
             &response.headers,
             &response.body,
             claims.subject(),
-        )
+        )?;
+        let signed = match answer {
+            UserinfoAnswer::Claims(userinfo) => return Ok(userinfo),
+            UserinfoAnswer::Signed(signed) => signed,
+        };
+        let (context, subject) = (self.slot.context.clone(), claims.subject().to_owned());
+        let verification = async move { context.verify_userinfo(&server, &signed, &subject).await };
+        self.slot.context.run(verification).await
     }
 
-    /// Sends with the token attached; after a 401 refreshes once, and tries once more.
-    async fn send_with_token(&self, stage: Stage, request: HttpRequest) -> Result<HttpResponse> {
-        let snapshot = self.current().await?;
+    /// Sends with the token attached; where it is refused, refreshes once, and tries once more (RFC 6750 §3.1).
+    async fn send_with_token(
+        &self,
+        stage: Stage,
+        target: &Target,
+        request: HttpRequest,
+    ) -> Result<HttpResponse> {
+        let snapshot = self.current(target).await?;
         let response = self.send_once(stage, request.clone(), &snapshot).await?;
-        if response.status != StatusCode::UNAUTHORIZED || !self.can_refresh().await? {
+        if !snapshot.can_refresh || !refuses_token(response.status, &response.headers) {
             return Ok(response);
         }
         // If the token was replaced while the request was under way, that is the refresh.
-        let newer = self.slot.refreshed(self.epoch, snapshot.generation).await?;
+        let newer = self
+            .slot
+            .refreshed(self.epoch, target, snapshot.generation)
+            .await?;
         self.send_once(stage, request, &newer).await
     }
 
@@ -96,12 +117,9 @@ impl Session {
         mut request: HttpRequest,
         snapshot: &Snapshot,
     ) -> Result<HttpResponse> {
-        let value = Zeroizing::new(format!("Bearer {}", snapshot.token.expose()));
-        let mut value = HeaderValue::from_str(&value).map_err(|_| {
-            Error::internal(stage, "an access token that cannot stand in a header was stored")
-        })?;
-        value.set_sensitive(true);
-        request.headers.insert(header::AUTHORIZATION, value);
+        request
+            .headers
+            .insert(header::AUTHORIZATION, bearer(stage, &snapshot.token)?);
         let context = self.slot.context.clone();
         self.slot
             .context
@@ -202,8 +220,9 @@ impl ApiRequest {
     pub async fn send(self) -> Result<ApiResponse> {
         let request = self.request?;
         let context = &self.session.slot.context;
-        let response = if context.api_origins.contains(&request.url.origin()) {
-            self.session.send_with_token(Stage::Api, request).await?
+        let response = if let Some(target) = context.target_of(&request.url) {
+            let target = target.clone();
+            self.session.send_with_token(Stage::Api, &target, request).await?
         } else {
             let core = context.clone();
             let exchange = async move { core.send(Stage::Api, request).await };
@@ -226,23 +245,43 @@ impl ApiResponse {
     /// The answer, unless its status is 4xx or 5xx.
     ///
     /// # Errors
-    /// [`ErrorKind::Server`] at [`Stage::Api`], code `api_refused`, with the status in [`Error::server`].
+    /// [`ErrorKind::Server`] at [`Stage::Api`], with the status and what the API says of it in [`Error::server`]; code
+    /// `insufficient_scope` if it wants a token that may do more (RFC 6750 §3.1), else `api_refused`.
     pub fn error_for_status(self) -> Result<Self> {
         let status = self.status();
         if !status.is_client_error() && !status.is_server_error() {
             return Ok(self);
         }
+        let challenges = self.challenges();
+        let bearer = challenges.iter().find(|challenge| challenge.is("Bearer"));
         let server = ServerError {
             status: Some(status.as_u16()),
+            error: bearer.and_then(Challenge::error),
+            description: bearer.and_then(Challenge::error_description),
             ..ServerError::default()
         };
-        Err(Error::new(
-            ErrorKind::Server,
-            Stage::Api,
-            "api_refused",
-            "the API refused the request",
-        )
-        .with_server(server))
+        let scope = bearer.map(Challenge::scope).unwrap_or_default().join(" ");
+        let (code, message) = match server.error.as_deref() {
+            Some("insufficient_scope") if !scope.is_empty() => (
+                "insufficient_scope",
+                format!("the API wants a token with the scope {scope:?}; ask for it with a new sign-in"),
+            ),
+            Some("insufficient_scope") => (
+                "insufficient_scope",
+                "the API wants a token with more scope; ask for it with a new sign-in".to_owned(),
+            ),
+            _ => ("api_refused", "the API refused the request".to_owned()),
+        };
+        Err(Error::new(ErrorKind::Server, Stage::Api, code, message)
+            .with_clause("RFC 6750 §3.1")
+            .with_server(server))
+    }
+
+    /// What the API wants, as it says in `WWW-Authenticate` (RFC 9110 §11.6.1): for `insufficient_scope` the scope it
+    /// needs, and where its metadata is.
+    #[must_use]
+    pub fn challenges(&self) -> Vec<Challenge> {
+        Challenge::of(&self.0.headers)
     }
 
     /// The headers, duplicates kept.

@@ -10,6 +10,7 @@ use crate::protocol::id_token::{self, Claims, Refused};
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::revocation;
 use crate::protocol::token::{IdToken, RefreshToken};
+use crate::protocol::userinfo::{self, SignedUserinfo, Userinfo};
 
 /// Why an ID token is not verified.
 #[derive(Debug)]
@@ -68,6 +69,29 @@ impl Context {
             (Refused::UnknownKey(error), Some(not_before)) => Unverified::Undecided { error, not_before },
             (refused, _) => Unverified::Refused(refused.into_error()),
         })
+    }
+
+    /// Verifies signed userinfo, with newer keys if its key is not known.
+    pub(crate) async fn verify_userinfo(
+        &self,
+        server: &AuthorizationServer,
+        signed: &SignedUserinfo,
+        subject: &str,
+    ) -> Result<Userinfo> {
+        let expected = userinfo::Expected {
+            issuer: &self.issuer,
+            client_id: &self.client_id,
+            algorithms: server.userinfo_algorithms(),
+            subject,
+            now: self.now_seconds(),
+        };
+        let mut answer = self.keys(server, Keys::AtHand).await?;
+        let mut verdict = signed.verify(&answer.keys, &expected);
+        if let (Err(Refused::UnknownKey(_)), Some(_)) = (&verdict, answer.newer_from) {
+            answer = self.keys(server, Keys::Newer).await?;
+            verdict = signed.verify(&answer.keys, &expected);
+        }
+        verdict.map_err(Refused::into_error)
     }
 
     /// Revokes a refresh token at the server, and with it the grant (RFC 7009 §2.1). `false` if the server offers

@@ -49,6 +49,10 @@ impl Slot {
                 Some((Err(_), stored)) => (least_epoch, least_generation, stored.generation),
                 None => (least_epoch, least_generation, Generation::ABSENT),
             };
+            let mut signed_in = signed_in.clone();
+            if let Some(access) = &mut signed_in.access_token {
+                access.generation = generation;
+            }
             let record = SessionRecord {
                 epoch,
                 generation,
@@ -56,7 +60,7 @@ impl Slot {
                     issuer: self.context.issuer.as_str().to_owned(),
                     client_id: self.context.client_id.clone(),
                 }),
-                standing: Standing::SignedIn(Box::new(signed_in.clone())),
+                standing: Standing::SignedIn(Box::new(signed_in)),
             };
             let written = self.context.commit(&self.key, expected, record.encode()).await?;
             if let CommitOutcome::Committed(_) = written {

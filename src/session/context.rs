@@ -22,6 +22,7 @@ use crate::ports::{
 };
 use crate::protocol::endpoint::TransportPolicy;
 use crate::protocol::issuer::Issuer;
+use crate::protocol::target::Target;
 
 /// No connection that idled longer carries a code or a refresh token: it may be dead, and then nobody knows
 /// whether the server processed the grant.
@@ -34,10 +35,17 @@ pub(crate) struct Context {
     pub(crate) issuer: Issuer,
     pub(crate) client_id: String,
     pub(crate) policy: TransportPolicy,
-    pub(crate) api_origins: Vec<url::Origin>,
+    pub(crate) apis: Vec<Api>,
     pub(crate) names: Names,
     pub(super) knowledge: Knowledge,
     busy: watch::Sender<usize>,
+}
+
+/// An API that tokens may be sent to.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    pub(crate) origin: url::Origin,
+    pub(crate) target: Target,
 }
 
 /// What storage was asked for when it failed.
@@ -62,7 +70,7 @@ impl Context {
         issuer: Issuer,
         client_id: String,
         policy: TransportPolicy,
-        api_origins: Vec<url::Origin>,
+        apis: Vec<Api>,
     ) -> Self {
         Self {
             names: Names::new(issuer.as_str(), &client_id),
@@ -70,10 +78,19 @@ impl Context {
             issuer,
             client_id,
             policy,
-            api_origins,
+            apis,
             knowledge: Knowledge::default(),
             busy: watch::Sender::new(0),
         }
+    }
+
+    /// Which token belongs to this URL; `None` if none does.
+    pub(crate) fn target_of(&self, url: &Url) -> Option<&Target> {
+        let origin = url.origin();
+        self.apis
+            .iter()
+            .find(|api| api.origin == origin)
+            .map(|api| &api.target)
     }
 
     /// Runs work on the core's executor and waits for it, under a diagnostic id of its own. Dropping the returned future

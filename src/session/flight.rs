@@ -9,6 +9,7 @@ use super::refresh::Refresh;
 use super::snapshot::Snapshot;
 use crate::error::{EndReason, Error, ErrorKind, Result, Stage};
 use crate::ports::SessionEvent;
+use crate::protocol::target::Target;
 use crate::sync::lock;
 
 pub(super) type Outcome = Result<Arc<Snapshot>>;
@@ -17,6 +18,7 @@ pub(super) type Outcome = Result<Arc<Snapshot>>;
 #[derive(Clone, Debug)]
 pub(super) struct Flight {
     epoch: u64,
+    target: Target,
     outcome: watch::Receiver<Option<Outcome>>,
 }
 
@@ -30,14 +32,15 @@ impl Drop for Landing {
 }
 
 impl Slot {
-    /// Tokens newer than generation `seen`: those another caller or process just got, or freshly asked for.
-    pub(super) async fn refreshed(self: &Arc<Self>, epoch: u64, seen: u64) -> Outcome {
+    /// A token newer than generation `seen`: one that another caller or process just got, or freshly asked for.
+    pub(super) async fn refreshed(self: &Arc<Self>, epoch: u64, target: &Target, seen: u64) -> Outcome {
         loop {
-            let mut flight = self.join_flight(epoch, seen);
+            let mut flight = self.join_flight(epoch, target, seen);
             let settled = flight.outcome.wait_for(Option::is_some).await;
             let settled = settled.map(|value| value.clone());
-            if flight.epoch != epoch {
-                // It was the refresh of the session before or after this one, and says nothing about ours.
+            if flight.epoch != epoch || flight.target != *target {
+                // It was for another API, with the same refresh token, or of the session before or after this one: ours
+                // had to wait for it, and it says nothing about ours.
                 continue;
             }
             return match settled {
@@ -51,21 +54,27 @@ impl Slot {
         }
     }
 
-    fn join_flight(self: &Arc<Self>, epoch: u64, seen: u64) -> Flight {
+    fn join_flight(self: &Arc<Self>, epoch: u64, target: &Target, seen: u64) -> Flight {
         let mut flight = lock(&self.flight);
         if let Some(flight) = &*flight {
             return flight.clone();
         }
         let (sender, outcome) = watch::channel(None);
-        let begun = Flight { epoch, outcome };
+        let begun = Flight {
+            epoch,
+            target: target.clone(),
+            outcome,
+        };
         *flight = Some(begun.clone());
         drop(flight);
         let slot = Arc::clone(self);
+        let target = target.clone();
         self.context.spawn(async move {
             let landing = Landing(Arc::clone(&slot));
             let result = Refresh {
                 slot: Arc::clone(&slot),
                 epoch,
+                target,
             }
             .run(seen)
             .await;

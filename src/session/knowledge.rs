@@ -273,12 +273,12 @@ impl Context {
             let response = self
                 .get_json(Stage::Discovery, url, metadata::MAX_DOCUMENT_BYTES)
                 .await?;
-            if response.status.is_success() {
+            if AuthorizationServer::is_document(response.status, &response.headers, &response.body) {
                 return AuthorizationServer::parse(&response.body, &self.issuer, self.policy);
             }
             debug!(
                 status = response.status.as_u16(),
-                "no metadata at one of two places"
+                "no metadata at one of its places"
             );
             if response.status == StatusCode::TOO_MANY_REQUESTS || response.status.is_server_error() {
                 // The server is there and cannot answer now: the issuer is not to blame.

@@ -19,12 +19,13 @@
 //! Delivery order, always: durable, then snapshot, then waiters, then events.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
 pub(crate) mod api;
 pub(crate) mod at_server;
+mod authorize;
 mod begin;
 mod commit;
 pub(crate) mod context;
@@ -36,24 +37,24 @@ pub(crate) mod record;
 mod refresh;
 pub(crate) mod sessions;
 mod sign_out;
+pub(crate) mod slot;
 pub(crate) mod snapshot;
 mod stored;
 
 pub use self::api::{ApiRequest, ApiResponse, SessionHttp};
+pub use self::authorize::Authorized;
 pub use self::sign_out::{Revocation, SignOut, SignedOut};
 pub use self::stored::StoredSession;
 
-use self::context::Context;
-use self::flight::Flight;
 pub(crate) use self::record::SentAt;
-use self::record::{SessionRecord, Standing};
-use self::sessions::Overview;
-use self::snapshot::{Published, Snapshot};
+use self::record::SessionRecord;
+pub(crate) use self::slot::Slot;
+use self::snapshot::Snapshot;
 use crate::error::{EndReason, Error, ErrorKind, Result, Stage};
-use crate::ports::{RecordKey, SessionEvent, SessionId, Stored};
+use crate::ports::{SessionEvent, SessionId};
 use crate::protocol::id_token::Claims;
+use crate::protocol::target::Target;
 use crate::protocol::token::AccessToken;
-use crate::sync::lock;
 
 /// Whether somebody is signed in. The first value is always [`Loading`](SessionState::Loading): it is never
 /// guessed before storage has answered.
@@ -72,162 +73,6 @@ pub enum SessionState {
     StorageLocked,
     /// The session ended without the user's doing.
     Ended(EndReason),
-}
-
-fn state_of(standing: &Standing) -> SessionState {
-    match standing {
-        Standing::SignedIn(_) => SessionState::SignedIn,
-        Standing::Ended {
-            reason: EndReason::SignedOut,
-            ..
-        } => SessionState::SignedOut,
-        Standing::Ended { reason, .. } => SessionState::Ended(*reason),
-    }
-}
-
-/// Where one session of a client lives, whether somebody is signed in or not.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) context: Arc<Context>,
-    pub(crate) key: RecordKey,
-    id: SessionId,
-    overview: Arc<Overview>,
-    published: Published,
-    state: watch::Sender<SessionState>,
-    /// Epoch and generation last published: an older record that arrives late is not.
-    newest: Mutex<(u64, u64)>,
-    flight: Mutex<Option<Flight>>,
-    gate: gate::Gate,
-    /// Refreshed tokens that storage refused to take. They are newer than anything stored.
-    held: Mutex<Option<SessionRecord>>,
-}
-
-impl Slot {
-    pub(crate) fn new(context: Arc<Context>, key: RecordKey, overview: Arc<Overview>) -> Self {
-        let gate = gate::of(&context.ports.storage, &key);
-        Self {
-            context,
-            id: SessionId::of(&key),
-            key,
-            overview,
-            gate,
-            published: Published::default(),
-            state: watch::Sender::new(SessionState::Loading),
-            newest: Mutex::new((0, 0)),
-            flight: Mutex::new(None),
-            held: Mutex::new(None),
-        }
-    }
-
-    pub(crate) fn state(&self) -> watch::Receiver<SessionState> {
-        self.state.subscribe()
-    }
-
-    /// Makes a record, which is durable, visible to everybody. An older one than the last is passed over.
-    pub(crate) fn publish(&self, record: &SessionRecord) {
-        let mut newest = lock(&self.newest);
-        if (record.epoch, record.generation) < *newest {
-            return;
-        }
-        *newest = (record.epoch, record.generation);
-        self.published
-            .store(Snapshot::of(record, &*self.context.ports.clock));
-        self.set_state(state_of(&record.standing));
-    }
-
-    fn set_state(&self, state: SessionState) {
-        self.state.send_replace(state);
-        self.overview.set(&self.key, state);
-    }
-
-    /// As [`set_state`](Slot::set_state), where nothing better is known.
-    fn set_state_if_unknown(&self, unknown: &[SessionState], state: SessionState) {
-        let set = self.state.send_if_modified(|current| {
-            let set = unknown.contains(current);
-            if set {
-                *current = state;
-            }
-            set
-        });
-        if set {
-            self.overview.set(&self.key, state);
-        }
-    }
-
-    /// Says that storage could not be asked, unless something better is known already.
-    fn publish_unreadable(&self, error: &Error) {
-        if error.kind() == ErrorKind::StorageLocked {
-            self.set_state_if_unknown(&[SessionState::Loading], SessionState::StorageLocked);
-        }
-    }
-
-    pub(crate) fn emit(&self, event: SessionEvent) {
-        self.context.ports.events.event(Some(&self.id), event);
-    }
-
-    /// Says that storage has lost the record, which a second read has confirmed.
-    fn publish_lost(&self) {
-        let _newest = lock(&self.newest);
-        self.published.store(None);
-        self.set_state(SessionState::Ended(EndReason::StorageLost));
-    }
-
-    /// Epoch and generation for a new session where storage tells of none before: later than any that was seen here,
-    /// so that no handle of a lost session comes alive with the tokens of another.
-    pub(crate) fn after_newest(&self) -> (u64, u64) {
-        let (epoch, generation) = *lock(&self.newest);
-        (epoch.saturating_add(1), generation.saturating_add(1))
-    }
-
-    /// Reads the stored record.
-    pub(crate) async fn read(&self) -> Result<Option<(SessionRecord, Stored)>> {
-        match self.read_raw().await? {
-            None => Ok(None),
-            Some((record, stored)) => Ok(Some((record?, stored))),
-        }
-    }
-
-    /// Reads the stored record; one that can be read no more is told apart, so that it can be written over. One of a
-    /// newer version can be read, by others.
-    pub(crate) async fn read_raw(&self) -> Result<Option<(Result<SessionRecord>, Stored)>> {
-        let Some(stored) = self.context.load(&self.key).await? else {
-            return Ok(None);
-        };
-        match SessionRecord::decode(&stored.bytes) {
-            Err(error) if error.kind() != ErrorKind::StorageLost => Err(error),
-            record => Ok(Some((record, stored))),
-        }
-    }
-
-    /// Reads a second time before it says that the record is gone: that is never concluded from one read.
-    async fn read_confirmed(&self) -> Result<Option<(SessionRecord, Stored)>> {
-        match self.read().await {
-            Ok(None) => self.read().await,
-            Err(error) if error.kind() == ErrorKind::StorageLost => self.read().await,
-            other => other,
-        }
-    }
-
-    /// The session that storage holds, if it holds one.
-    pub(crate) async fn restore(self: &Arc<Self>) -> Result<Option<Session>> {
-        let record = match self.read_confirmed().await {
-            Ok(Some((record, _))) => record,
-            Ok(None) => {
-                let unknown = [SessionState::Loading, SessionState::StorageLocked];
-                self.set_state_if_unknown(&unknown, SessionState::SignedOut);
-                return Ok(None);
-            }
-            Err(error) => {
-                if error.kind() == ErrorKind::StorageLost {
-                    self.publish_lost();
-                }
-                self.publish_unreadable(&error);
-                return Err(error);
-            }
-        };
-        self.publish(&record);
-        Ok(Session::of(self, &record))
-    }
 }
 
 /// A signed-in session. Cheap to clone; all clones are one session.
@@ -276,7 +121,39 @@ impl Session {
     /// [`ErrorKind::SessionEnded`] if only a new sign-in helps; [`ErrorKind::Network`], [`ErrorKind::Server`],
     /// [`ErrorKind::StorageLocked`] and others if trying again can help: the session lives on.
     pub async fn access_token(&self) -> Result<AccessToken> {
-        Ok(self.current().await?.token.clone())
+        self.access_token_for(&Target::default()).await
+    }
+
+    /// A valid access token for one of several APIs (RFC 8707 §2.2), or of a narrower scope (RFC 6749 §6), had with the
+    /// same refresh token. Each target has a token of its own, kept and refreshed like that of
+    /// [`access_token`](Session::access_token); requests for several are sent one after the other, never at once.
+    ///
+    /// ```no_run
+    /// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {
+    /// use gatepass::Target;
+    ///
+    /// let calendar = Target::resource("https://calendar.example.com/")?;
+    /// let token = session.access_token_for(&calendar).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Safe to cancel.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`], code `scope_not_granted`, if the target's scope was not granted at sign-in; nothing is
+    /// sent then. [`ErrorKind::Server`] with the server's `invalid_target` if it knows no such API: the session lives on.
+    /// Else as [`access_token`](Session::access_token).
+    pub async fn access_token_for(&self, target: &Target) -> Result<AccessToken> {
+        Ok(self.current(target).await?.token.clone())
+    }
+
+    /// As [`peek`](Session::peek), for one of several APIs.
+    #[must_use]
+    pub fn peek_for(&self, target: &Target) -> Option<AccessToken> {
+        let snapshot = self.published(target)?;
+        let now = self.slot.context.ports.clock.boot_millis();
+        snapshot.is_usable(now).then(|| snapshot.token.clone())
     }
 
     /// Refreshes the tokens now, whatever the state of the current one.
@@ -287,12 +164,10 @@ impl Session {
     /// # Errors
     /// As [`access_token`](Session::access_token), without falling back to the current token.
     pub async fn refresh(&self) -> Result<()> {
-        let seen = self
-            .slot
-            .published
-            .load()
-            .map_or(0, |snapshot| snapshot.generation);
-        self.slot.refreshed(self.epoch, seen).await.map(drop)
+        let target = Target::default();
+        let seen = self.slot.published.load(&target);
+        let seen = seen.map_or(0, |snapshot| snapshot.generation);
+        self.slot.refreshed(self.epoch, &target, seen).await.map(drop)
     }
 
     /// Whether the server gave a refresh token, so that the session outlives its access token. Reads storage.
@@ -318,19 +193,19 @@ impl Session {
     }
 
     /// The snapshot of this session, whether its token can still be used or not.
-    pub(crate) fn published(&self) -> Option<Arc<Snapshot>> {
+    pub(crate) fn published(&self, target: &Target) -> Option<Arc<Snapshot>> {
         self.slot
             .published
-            .load()
+            .load(target)
             .filter(|snapshot| snapshot.epoch == self.epoch)
     }
 
     /// The snapshot to use now.
-    pub(crate) async fn current(&self) -> Result<Arc<Snapshot>> {
+    pub(crate) async fn current(&self, target: &Target) -> Result<Arc<Snapshot>> {
         let clock = &self.slot.context.ports.clock;
-        match self.published() {
+        match self.published(target) {
             Some(snapshot) if snapshot.is_fresh(clock.boot_millis()) => Ok(snapshot),
-            Some(old) => match self.slot.refreshed(self.epoch, old.generation).await {
+            Some(old) => match self.slot.refreshed(self.epoch, target, old.generation).await {
                 // Whatever the server asks for, short of its end the session goes on (RR-20, RR-25).
                 Err(error)
                     if !matches!(error.kind(), ErrorKind::SessionEnded(_))
@@ -340,7 +215,7 @@ impl Session {
                 }
                 outcome => outcome,
             },
-            None => self.slot.refreshed(self.epoch, 0).await,
+            None => self.slot.refreshed(self.epoch, target, 0).await,
         }
     }
 
@@ -386,7 +261,7 @@ impl Session {
     /// before.
     #[must_use]
     pub fn expires_in(&self) -> Option<std::time::Duration> {
-        let snapshot = self.published()?;
+        let snapshot = self.published(&Target::default())?;
         let clock = &self.slot.context.ports.clock;
         let left = snapshot.expires_at()?.saturating_sub(clock.boot_millis());
         Some(std::time::Duration::from_millis(left))

@@ -13,9 +13,12 @@ use crate::ports::Clock;
 use crate::protocol::id_token::Claims;
 use crate::protocol::json::Object;
 use crate::protocol::scope::Scope;
+use crate::protocol::target::Target;
 use crate::protocol::token::{AccessToken, IdToken, RefreshToken};
 
 const VERSION: u64 = 1;
+/// A session keeps tokens for at most this many targets besides its own.
+const MAX_OTHERS: usize = 32;
 
 /// A session as it is stored.
 #[derive(Clone, Debug)]
@@ -55,7 +58,10 @@ pub(crate) struct SignedIn {
     pub(crate) claims: Option<Claims>,
     pub(crate) scope: Scope,
     pub(crate) refresh_token: Option<RefreshToken>,
+    /// For what the sign-in asked for.
     pub(crate) access_token: Option<StoredAccessToken>,
+    /// For other APIs, out of the same grant.
+    pub(crate) others: Vec<(Target, StoredAccessToken)>,
     /// Kept as a hint for sign-out at the server.
     pub(crate) id_token: Option<IdToken>,
     /// The tokens are durable, but the ID token that came with them is not verified yet: not to be used.
@@ -68,6 +74,8 @@ pub(crate) struct SignedIn {
 #[derive(Clone, Debug)]
 pub(crate) struct StoredAccessToken {
     pub(crate) token: AccessToken,
+    /// The generation of the session that it came with.
+    pub(crate) generation: u64,
     /// `None`: the server did not say, so until an API refuses it.
     pub(crate) expiry: Option<Expiry>,
 }
@@ -115,6 +123,38 @@ pub(crate) struct Journal {
     pub(crate) attempt_id: String,
     /// An earlier attempt with this same refresh token ended with nobody knowing its outcome.
     pub(crate) uncertain: bool,
+}
+
+impl SignedIn {
+    pub(crate) fn token_for(&self, target: &Target) -> Option<&StoredAccessToken> {
+        if target.is_default() {
+            return self.access_token.as_ref();
+        }
+        self.others
+            .iter()
+            .find(|(known, _)| known == target)
+            .map(|(_, token)| token)
+    }
+
+    /// The token that came with this generation, whatever it is for.
+    pub(crate) fn newest_token(&self, generation: u64) -> Option<&StoredAccessToken> {
+        let others = self.others.iter().map(|(_, token)| token);
+        let mut all = self.access_token.iter().chain(others);
+        all.find(|token| token.generation == generation)
+    }
+
+    /// Takes a new token in. Of those for other APIs the latest are kept.
+    pub(crate) fn set_token(&mut self, target: &Target, token: StoredAccessToken) {
+        if target.is_default() {
+            self.access_token = Some(token);
+            return;
+        }
+        self.others.retain(|(known, _)| known != target);
+        if self.others.len() >= MAX_OTHERS {
+            self.others.remove(0);
+        }
+        self.others.push((target.clone(), token));
+    }
 }
 
 impl SessionRecord {
@@ -225,18 +265,16 @@ pub(crate) fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Val
         session.id_token.as_ref().map(IdToken::expose),
     );
     if let Some(access) = &session.access_token {
-        insert_some(members, "access_token", Some(access.token.expose()));
-        if let Some(expiry) = &access.expiry {
-            members.insert(
-                "expiry".into(),
-                json!({
-                    "lifetime_millis": expiry.lifetime_millis,
-                    "boot_millis": expiry.boot_millis,
-                    "boot_id": expiry.boot_id,
-                    "unix_millis": expiry.unix_millis,
-                }),
-            );
-        }
+        encode_access_token(access, members);
+    }
+    if !session.others.is_empty() {
+        let others = session.others.iter().map(|(target, access)| {
+            let mut members = Map::new();
+            members.insert("target".into(), target.to_value());
+            encode_access_token(access, &mut members);
+            Value::Object(members)
+        });
+        members.insert("others".into(), others.collect());
     }
     if let Some(journal) = &session.journal {
         members.insert(
@@ -247,14 +285,11 @@ pub(crate) fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Val
 }
 
 pub(crate) fn decode_signed_in(object: &mut Object) -> SignedIn {
-    let expiry = object.get("expiry").and_then(|expiry| {
-        Some(Expiry {
-            lifetime_millis: expiry.get("lifetime_millis")?.as_u64()?,
-            boot_millis: expiry.get("boot_millis")?.as_u64()?,
-            boot_id: expiry.get("boot_id")?.as_str().map(str::to_owned),
-            unix_millis: expiry.get("unix_millis")?.as_i64()?,
-        })
-    });
+    let access_token = decode_access_token(object);
+    let others = match object.0.remove("others") {
+        Some(Value::Array(others)) => others.into_iter().filter_map(decode_other).collect(),
+        _ => Vec::new(),
+    };
     let journal = object.get("journal").map(|journal| Journal {
         attempt_id: journal
             .get("attempt_id")
@@ -275,14 +310,58 @@ pub(crate) fn decode_signed_in(object: &mut Object) -> SignedIn {
         claims,
         scope: Scope::from_response(&object.strings("scope").unwrap_or_default().join(" ")),
         refresh_token: object.take_string("refresh_token").map(RefreshToken::new),
-        access_token: object.take_string("access_token").map(|token| StoredAccessToken {
-            token: AccessToken::new(token),
-            expiry,
-        }),
+        access_token,
+        others,
         id_token: object.take_string("id_token").map(IdToken::new),
         provisional: object.bool("provisional").unwrap_or(false),
         journal,
     }
+}
+
+fn encode_access_token(access: &StoredAccessToken, members: &mut Map<String, Value>) {
+    insert_some(members, "access_token", Some(access.token.expose()));
+    members.insert("token_generation".into(), access.generation.into());
+    if let Some(expiry) = &access.expiry {
+        members.insert(
+            "expiry".into(),
+            json!({
+                "lifetime_millis": expiry.lifetime_millis,
+                "boot_millis": expiry.boot_millis,
+                "boot_id": expiry.boot_id,
+                "unix_millis": expiry.unix_millis,
+            }),
+        );
+    }
+}
+
+fn decode_access_token(object: &mut Object) -> Option<StoredAccessToken> {
+    let of_the_record = object
+        .get("generation")
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
+    let expiry = object.get("expiry").and_then(|expiry| {
+        Some(Expiry {
+            lifetime_millis: expiry.get("lifetime_millis")?.as_u64()?,
+            boot_millis: expiry.get("boot_millis")?.as_u64()?,
+            boot_id: expiry.get("boot_id")?.as_str().map(str::to_owned),
+            unix_millis: expiry.get("unix_millis")?.as_i64()?,
+        })
+    });
+    let generation = object.get("token_generation").and_then(Value::as_u64);
+    Some(StoredAccessToken {
+        token: AccessToken::new(object.take_string("access_token")?),
+        generation: generation.unwrap_or(of_the_record),
+        expiry,
+    })
+}
+
+fn decode_other(value: Value) -> Option<(Target, StoredAccessToken)> {
+    let Value::Object(members) = value else {
+        return None;
+    };
+    let mut object = Object(members);
+    let target = Target::from_value(object.get("target")?)?;
+    Some((target, decode_access_token(&mut object)?))
 }
 
 fn insert_some(members: &mut Map<String, Value>, name: &str, value: Option<&str>) {
@@ -345,6 +424,7 @@ mod tests {
                 refresh_token: Some(RefreshToken::new("R".into())),
                 access_token: Some(StoredAccessToken {
                     token: AccessToken::new("A".into()),
+                    generation: 7,
                     expiry: Some(Expiry {
                         lifetime_millis: 60_000,
                         boot_millis: 5,
@@ -352,6 +432,14 @@ mod tests {
                         unix_millis: -1,
                     }),
                 }),
+                others: vec![(
+                    Target::resource("https://b.example/").unwrap(),
+                    StoredAccessToken {
+                        token: AccessToken::new("B".into()),
+                        generation: 6,
+                        expiry: None,
+                    },
+                )],
                 id_token: Some(IdToken::new("I".into())),
                 provisional: true,
                 journal: Some(Journal {
@@ -389,8 +477,10 @@ mod tests {
             concat!(
                 r#"{"access_token":"A","claims":{"email":"alice@example.com","sub":"alice"},"client_id":"my-app","epoch":3,"#,
                 r#""expiry":{"boot_id":"b","boot_millis":5,"lifetime_millis":60000,"unix_millis":-1},"generation":7,"#,
-                r#""id_token":"I","issuer":"https://as.example","journal":{"attempt_id":"x","uncertain":true},"provisional":true,"#,
-                r#""refresh_token":"R","scope":["openid","profile"],"since_unix_millis":9,"v":1}"#
+                r#""id_token":"I","issuer":"https://as.example","journal":{"attempt_id":"x","uncertain":true},"#,
+                r#""others":[{"access_token":"B","target":{"resources":["https://b.example/"],"scope":null},"token_generation":6}],"#,
+                r#""provisional":true,"#,
+                r#""refresh_token":"R","scope":["openid","profile"],"since_unix_millis":9,"token_generation":7,"v":1}"#
             )
         );
     }

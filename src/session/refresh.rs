@@ -21,6 +21,7 @@ use crate::error::{Delivery, EndReason, Error, ErrorKind, Result, Stage};
 use crate::ports::{CommitOutcome, Generation, LockGuard};
 use crate::protocol::id_token::{self, Claims, Occasion};
 use crate::protocol::metadata::AuthorizationServer;
+use crate::protocol::target::Target;
 use crate::protocol::token::{self, AccessToken, IdToken, RefreshToken, TokenAnswer, TokenResponse};
 
 /// The first send of a refresh waits this long for its answer.
@@ -33,6 +34,8 @@ const LOCK_POLL_MILLIS: u64 = 50;
 pub(super) struct Refresh {
     pub(super) slot: Arc<Slot>,
     pub(super) epoch: u64,
+    /// What the token is wanted for.
+    pub(super) target: Target,
 }
 
 /// The stored record as this refresh sees it.
@@ -73,13 +76,23 @@ impl Refresh {
         let _lock = self.process_lock().await?;
         self.write_held().await?;
         let mut current = self.reread().await?;
-        if current.record.generation > seen
-            && let Some(snapshot) = self.adopt(&current.record)
-        {
+        if let Some(snapshot) = self.adopt(&current.record, seen) {
             return Ok(snapshot);
         }
         let server = server?;
+        if let Some(id_token) = unverified(&current.record) {
+            // The tokens of an earlier refresh wait for the server's keys only.
+            self.verify_waiting(&server, &id_token, &mut current).await?;
+            if let Some(snapshot) = self.adopt(&current.record, seen) {
+                return Ok(snapshot);
+            }
+        }
         let (session, refresh_token) = self.refreshable(&current.record)?;
+        if let Some(scope) = self.target.wanted_scope() {
+            scope
+                .require_within(&session.scope)
+                .map_err(|error| error.at_stage(Stage::Refresh))?;
+        }
         let uncertain = session.journal.is_some();
         let journal = Journal {
             attempt_id: attempt_id.to_owned(),
@@ -88,7 +101,12 @@ impl Refresh {
         self.write_journal(&mut current, Some(journal)).await?;
 
         let sent_at = SentAt::now(&*self.context().ports.clock);
-        let body = token::refresh_request(&self.context().client_id, &refresh_token, None, &[]);
+        let body = token::refresh_request(
+            &self.context().client_id,
+            &refresh_token,
+            self.target.wanted_scope(),
+            self.target.resources(),
+        );
         let response = self
             .context()
             .post_grant(Stage::Refresh, server.token_endpoint(), body, REFRESH_TIMEOUT)
@@ -201,11 +219,11 @@ impl Refresh {
         })
     }
 
-    /// Publishes a stored record that is newer than the caller's, if its token can be used.
-    fn adopt(&self, record: &SessionRecord) -> Option<Arc<Snapshot>> {
+    /// Publishes a stored record whose token is newer than the caller's, if it can be used.
+    fn adopt(&self, record: &SessionRecord, seen: u64) -> Option<Arc<Snapshot>> {
         let clock = &*self.context().ports.clock;
-        let snapshot =
-            Snapshot::of(record, clock).filter(|snapshot| snapshot.is_fresh(clock.boot_millis()))?;
+        let snapshot = Snapshot::of(record, &self.target, clock)
+            .filter(|token| token.generation > seen && token.is_fresh(clock.boot_millis()))?;
         self.slot.publish(record);
         Some(Arc::new(snapshot))
     }
@@ -216,7 +234,8 @@ impl Refresh {
             Some(token) => Ok((session, token.clone())),
             None => {
                 let clock = &*self.context().ports.clock;
-                let usable = Snapshot::of(record, clock).is_some_and(|s| s.is_usable(clock.boot_millis()));
+                let usable = Snapshot::of(record, &self.target, clock)
+                    .is_some_and(|s| s.is_usable(clock.boot_millis()));
                 let (kind, message) = if usable {
                     (
                         ErrorKind::Configuration,
@@ -274,16 +293,22 @@ impl Refresh {
         if let Some(token) = tokens.refresh_token {
             session.refresh_token = Some(token);
         }
-        if let Some(scope) = tokens.scope {
+        // The scope of a token for one API says nothing about the grant (RFC 6749 §6).
+        if let (Some(scope), true) = (tokens.scope, self.target.is_default()) {
             session.scope = scope;
         }
-        session.access_token = Some(StoredAccessToken {
-            token: tokens.access_token.clone(),
-            expiry: tokens.expires_in.map(|lifetime| sent_at.expiry(lifetime)),
-        });
-        session.journal = None;
-        session.provisional = tokens.id_token.is_some() && original.is_some();
         record.generation += 1;
+        let token = StoredAccessToken {
+            token: tokens.access_token.clone(),
+            generation: record.generation,
+            expiry: tokens.expires_in.map(|lifetime| sent_at.expiry(lifetime)),
+        };
+        session.set_token(&self.target, token);
+        session.journal = None;
+        if let (Some(id_token), true) = (&tokens.id_token, original.is_some()) {
+            session.provisional = true;
+            session.id_token = Some(id_token.clone());
+        }
         let stored = self.commit_tokens(&record, current.stored, rotated).await?;
 
         // Only now that nothing can be lost: is the ID token about the same user (OpenID Connect Core §12.2)?
@@ -293,17 +318,17 @@ impl Refresh {
                 stored,
             };
             self.verify_refreshed(server, &id_token, &tokens.access_token, &original, &seen)
-                .await?;
+                .await
+                .map_err(Unverified::into_error)?;
             let Standing::SignedIn(session) = &mut record.standing else {
                 return Err(busy());
             };
             session.provisional = false;
-            session.id_token = Some(id_token);
             self.commit_tokens(&record, stored, rotated).await?;
         }
         self.slot.publish(&record);
         let clock = &*self.context().ports.clock;
-        Snapshot::of(&record, clock)
+        Snapshot::of(&record, &self.target, clock)
             .map(Arc::new)
             .ok_or_else(|| ended(EndReason::SignedOut))
     }
@@ -315,7 +340,7 @@ impl Refresh {
         access_token: &AccessToken,
         original: &Claims,
         seen: &Seen,
-    ) -> Result<()> {
+    ) -> Result<(), Unverified> {
         let expected = id_token::Expected {
             issuer: &self.context().issuer,
             client_id: &self.context().client_id,
@@ -325,17 +350,61 @@ impl Refresh {
             occasion: Occasion::Refresh { original },
         };
         let verdict = self.context().verify_id_token(server, id_token, &expected).await;
-        match verdict.map_err(Unverified::into_error) {
+        match verdict {
             Ok(_) => Ok(()),
-            Err(error) if error.code() == "id_token_subject_changed" => {
-                if !self.end(seen, EndReason::SubjectChanged).await? {
-                    return Err(busy());
-                }
-                Err(ended(EndReason::SubjectChanged).with_clause("OpenID Connect Core §12.2"))
+            Err(Unverified::Refused(error)) if error.code() == "id_token_subject_changed" => {
+                let ended_here = self.end(seen, EndReason::SubjectChanged).await;
+                let over = match ended_here {
+                    Ok(true) => ended(EndReason::SubjectChanged).with_clause("OpenID Connect Core §12.2"),
+                    Ok(false) => busy(),
+                    Err(error) => error,
+                };
+                // Not for another refresh to mend.
+                Err(Unverified::Undecided {
+                    error: over,
+                    not_before: 0,
+                })
             }
-            // The refresh token is safe; the access token stays withheld until a later refresh verifies.
-            Err(error) => Err(error.at_stage(Stage::Refresh)),
+            // The refresh token is safe; the access token stays withheld until it is verified, or a later one is.
+            Err(Unverified::Refused(error)) => Err(Unverified::Refused(error.at_stage(Stage::Refresh))),
+            Err(Unverified::Undecided { error, not_before }) => Err(Unverified::Undecided {
+                error: error.at_stage(Stage::Refresh),
+                not_before,
+            }),
         }
+    }
+
+    /// Verifies the ID token that came with the tokens of an earlier refresh. One that is wrong is left to a new refresh.
+    async fn verify_waiting(
+        &self,
+        server: &AuthorizationServer,
+        id_token: &IdToken,
+        current: &mut Seen,
+    ) -> Result<()> {
+        let Some(session) = current.record.signed_in() else {
+            return Err(busy());
+        };
+        let (Some(access), Some(original)) = (
+            session.newest_token(current.record.generation),
+            session.claims.clone(),
+        ) else {
+            return Ok(());
+        };
+        let access = access.token.clone();
+        match self
+            .verify_refreshed(server, id_token, &access, &original, current)
+            .await
+        {
+            Ok(()) => {}
+            Err(Unverified::Refused(_)) => return Ok(()),
+            Err(Unverified::Undecided { error, .. }) => return Err(error),
+        }
+        if let Standing::SignedIn(session) = &mut current.record.standing {
+            session.provisional = false;
+        }
+        current.stored = self.commit_tokens(&current.record, current.stored, false).await?;
+        self.slot.publish(&current.record);
+        Ok(())
     }
 
     /// The server made an answer that cannot be used, but a refresh token in it has replaced the old one.
@@ -363,7 +432,7 @@ impl Refresh {
         for _ in 0..COMMIT_ATTEMPTS {
             let current = self.reread().await?;
             if current.record.generation > sent.generation {
-                return self.adopt(&current.record).ok_or_else(busy);
+                return self.adopt(&current.record, 0).ok_or_else(busy);
             }
             let journal = current.record.signed_in().and_then(|s| s.journal.as_ref());
             if journal.is_none_or(|journal| journal.attempt_id != attempt_id) {
@@ -377,6 +446,12 @@ impl Refresh {
         }
         Err(busy())
     }
+}
+
+/// The ID token of tokens that are not verified yet.
+fn unverified(record: &SessionRecord) -> Option<IdToken> {
+    let session = record.signed_in().filter(|session| session.provisional)?;
+    session.id_token.clone()
 }
 
 /// Somebody else changed the session meanwhile.

@@ -1,9 +1,12 @@
 //! The access token in memory: what a caller reads without waiting, without I/O and without a lock.
 
-use arc_swap::ArcSwapOption;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::record::{Expiry, SessionRecord};
 use crate::ports::Clock;
+use crate::protocol::target::Target;
 use crate::protocol::token::AccessToken;
 
 /// Within this much of its end a token may expire on its way to the API.
@@ -13,8 +16,11 @@ const TRANSIT_MILLIS: u64 = 5_000;
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) epoch: u64,
+    /// The generation of the session that the token came with.
     pub(crate) generation: u64,
     pub(crate) token: AccessToken,
+    /// Whether there is a refresh token to get another one with.
+    pub(crate) can_refresh: bool,
     /// By the boot clock: from here on a caller gets a new one first.
     refresh_at: u64,
     /// By the boot clock: from here on the token is not handed out.
@@ -25,9 +31,9 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// The snapshot of a stored record, if it holds an access token to be used.
-    pub(crate) fn of(record: &SessionRecord, clock: &dyn Clock) -> Option<Self> {
+    pub(crate) fn of(record: &SessionRecord, target: &Target, clock: &dyn Clock) -> Option<Self> {
         let session = record.signed_in().filter(|session| !session.provisional)?;
-        let access = session.access_token.as_ref()?;
+        let access = session.token_for(target)?;
         let now = clock.boot_millis();
         let expires_at = access
             .expiry
@@ -39,8 +45,9 @@ impl Snapshot {
         };
         Some(Self {
             epoch: record.epoch,
-            generation: record.generation,
+            generation: access.generation,
             token: access.token.clone(),
+            can_refresh: session.refresh_token.is_some(),
             refresh_at,
             usable_until,
             expires_at,
@@ -89,23 +96,44 @@ fn limits(lifetime_millis: u64, end: u64) -> (u64, u64) {
     )
 }
 
-/// Where the snapshot is published.
+/// Where the snapshots are published.
 #[derive(Debug, Default)]
-pub(crate) struct Published(ArcSwapOption<Snapshot>);
+pub(crate) struct Published {
+    /// Of the token that the sign-in asked for: what nearly every caller reads.
+    own: ArcSwapOption<Snapshot>,
+    others: ArcSwap<Vec<(Target, Arc<Snapshot>)>>,
+}
 
 impl Published {
     /// The token of a session of this epoch, if it can be used now.
     pub(crate) fn usable(&self, epoch: u64, clock: &dyn Clock) -> Option<AccessToken> {
-        let snapshot = self.0.load();
+        let snapshot = self.own.load();
         let snapshot = snapshot.as_ref()?;
         (snapshot.epoch == epoch && snapshot.is_usable(clock.boot_millis())).then(|| snapshot.token.clone())
     }
 
-    pub(crate) fn load(&self) -> Option<std::sync::Arc<Snapshot>> {
-        self.0.load_full()
+    pub(crate) fn load(&self, target: &Target) -> Option<Arc<Snapshot>> {
+        if target.is_default() {
+            return self.own.load_full();
+        }
+        let others = self.others.load();
+        let other = others.iter().find(|(known, _)| known == target);
+        other.map(|(_, snapshot)| Arc::clone(snapshot))
     }
 
-    pub(crate) fn store(&self, snapshot: Option<Snapshot>) {
-        self.0.store(snapshot.map(std::sync::Arc::new));
+    /// Publishes what the record holds.
+    pub(crate) fn store(&self, record: &SessionRecord, clock: &dyn Clock) {
+        let of = |target: &Target| Snapshot::of(record, target, clock).map(Arc::new);
+        let others = record.signed_in().map_or(&[][..], |session| &session.others);
+        let others = others
+            .iter()
+            .filter_map(|(target, _)| Some((target.clone(), of(target)?)));
+        self.others.store(Arc::new(others.collect()));
+        self.own.store(of(&Target::default()));
+    }
+
+    pub(crate) fn clear(&self) {
+        self.own.store(None);
+        self.others.store(Arc::default());
     }
 }

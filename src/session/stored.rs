@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use super::SessionState;
 use super::context::storage_error;
 use super::names::SESSIONS;
 use super::record::{SessionRecord, Standing};
-use super::{SessionState, state_of};
+use super::slot::state_of;
 use crate::error::{ErrorKind, Result};
 use crate::ports::{SecureStorage, SessionId};
 

@@ -4,6 +4,7 @@ use super::State;
 use super::grants::{AuthorizationRequest, BrowserSession, Interaction};
 use super::http::{Request, Response};
 use super::login_page;
+use super::mistakes;
 use super::par::{self, Par};
 use super::params::{Params, Repeated, Scope, is_vschar, with_query};
 use super::registration::TestClient;
@@ -228,6 +229,7 @@ fn read(
         resources,
         expected_subject,
         login_hint: owned("login_hint"),
+        acr_values: owned("acr_values"),
         interaction,
     })
 }
@@ -403,37 +405,46 @@ pub(super) fn sign_in(state: &State, request: &Request) -> Response {
 
 fn answer_with_code(state: &State, wanted: AuthorizationRequest, session: BrowserSession) -> Response {
     let (redirect_uri, app_state) = (wanted.redirect_uri.clone(), wanted.state.clone());
+    let address = ReturnAddress {
+        redirect_uri: &redirect_uri,
+        state: app_state.as_deref(),
+    };
     let now = state.now();
     let code = state.grants().issue_code(wanted, session, now);
     match code {
-        Ok(code) => redirect(&with_query(
-            &redirect_uri,
-            &[
-                ("code", Some(code.as_str())),
-                ("state", app_state.as_deref()),
-                ("iss", Some(state.issuer.as_str())),
-            ],
-        )),
-        Err(_) => {
-            let address = ReturnAddress {
-                redirect_uri: &redirect_uri,
-                state: app_state.as_deref(),
-            };
-            refuse(state, &address, &Refusal("server_error", "No randomness."))
-        }
+        Ok(code) => call_back(state, &address, vec![("code", code)]),
+        Err(_) => refuse(state, &address, &Refusal("server_error", "No randomness.")),
     }
 }
 
-/// Tells the app by a redirect; `iss` belongs to errors too (RFC 9207 §2).
+/// Tells the app by a redirect.
 fn refuse(state: &State, address: &ReturnAddress<'_>, Refusal(code, description): &Refusal) -> Response {
-    redirect(&with_query(
+    let params = vec![
+        ("error", (*code).to_owned()),
+        ("error_description", (*description).to_owned()),
+    ];
+    call_back(state, address, params)
+}
+
+/// Sends an answer to the app; `iss` belongs to errors too (RFC 9207 §2).
+fn call_back(state: &State, address: &ReturnAddress<'_>, mut params: Vec<(&str, String)>) -> Response {
+    if let Some(app_state) = address.state {
+        params.push(("state", app_state.to_owned()));
+    }
+    params.push(("iss", state.issuer.clone()));
+    let place = mistakes::in_callback(&state.mistakes, &mut params);
+    let pairs: Vec<(&str, Option<&str>)> = params
+        .iter()
+        .map(|(name, value)| (*name, Some(value.as_str())))
+        .collect();
+    if place == '?' {
+        return redirect(&with_query(address.redirect_uri, &pairs));
+    }
+    let fragment = with_query("", &pairs);
+    redirect(&format!(
+        "{}#{}",
         address.redirect_uri,
-        &[
-            ("error", Some(code)),
-            ("error_description", Some(description)),
-            ("state", address.state),
-            ("iss", Some(state.issuer.as_str())),
-        ],
+        fragment.trim_start_matches('?')
     ))
 }
 

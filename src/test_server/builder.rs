@@ -1,16 +1,21 @@
 //! What a test server starts with, and its start.
 
 use super::apis::{Apis, TestApi};
+use super::clock::ClockOffset;
+use super::faults::Faults;
 use super::grants::{Grants, Lifetimes, Rotation};
 use super::keys::{KeyRing, SigningAlgorithm};
+use super::mistakes::Mistakes;
 use super::par::Par;
 use super::recorder::Recorder;
 use super::registration::{self, TestClient, TestUser};
+use super::resource::UserinfoFormat;
 use super::{Running, State, TestServer, http};
 use crate::adapters::system_clock::SystemClock;
 use crate::ports::Clock;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -42,6 +47,8 @@ pub struct TestServerBuilder {
     algorithm: SigningAlgorithm,
     lifetimes: Lifetimes,
     par: Par,
+    userinfo: UserinfoFormat,
+    offset: ClockOffset,
     first_client: TestClient,
     other_clients: Vec<TestClient>,
     users: Vec<TestUser>,
@@ -62,6 +69,8 @@ impl TestServerBuilder {
                 pushed_request: Duration::from_secs(60),
             },
             par: Par::Off,
+            userinfo: UserinfoFormat::Json,
+            offset: ClockOffset::None,
             first_client: TestClient::first(),
             other_clients: Vec::new(),
             users: registration::users(),
@@ -117,6 +126,16 @@ impl TestServerBuilder {
     /// Whether authorization requests may or must be pushed (RFC 9126). Default: [`Par::Off`].
     pub fn par(self, par: Par) -> Self {
         Self { par, ..self }
+    }
+
+    /// In which form UserInfo answers. Default: [`UserinfoFormat::Json`].
+    pub fn userinfo(self, userinfo: UserinfoFormat) -> Self {
+        Self { userinfo, ..self }
+    }
+
+    /// How far this server's clock is from the one it is given. Default: not at all.
+    pub fn clock_offset(self, offset: ClockOffset) -> Self {
+        Self { offset, ..self }
     }
 
     /// The id of the first client. Default: `gatepass-test`.
@@ -181,6 +200,10 @@ impl TestServerBuilder {
             grants: Mutex::new(Grants::new(self.lifetimes, self.rotation)),
             keys: Mutex::new(KeyRing::new(self.algorithm)),
             recorder: Recorder::new(),
+            faults: Faults::default(),
+            mistakes: Mistakes::default(),
+            userinfo_is_signed: AtomicBool::new(self.userinfo == UserinfoFormat::SignedJwt),
+            offset: AtomicI64::new(self.offset.millis()),
             issuer,
         });
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -88,6 +88,29 @@ impl Clock for TestClock {
     }
 }
 
+/// How far a server's clock is from the clock of the app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClockOffset {
+    /// Not at all.
+    #[default]
+    None,
+    /// The server's clock is this much ahead: for the app its tokens come from the future.
+    Ahead(Duration),
+    /// The server's clock is this much behind: for the app its tokens have long been expiring.
+    Behind(Duration),
+}
+
+impl ClockOffset {
+    pub(super) fn millis(self) -> i64 {
+        let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        match self {
+            Self::None => 0,
+            Self::Ahead(span) => millis(span),
+            Self::Behind(span) => -millis(span),
+        }
+    }
+}
+
 /// A time as the IMF-fixdate of RFC 9110 §5.6.7.
 ///
 /// Written by the server itself because its clock may be a virtual one, and the HTTP library's own `Date` would tell the

@@ -1,7 +1,7 @@
 //! What the server remembers: sign-ins under way, browser sessions, codes, grants and tokens.
 //!
 //! Everything secret is kept as a SHA-256 hash only: a look-up then compares hashes, whose timing tells
-//! nothing, and nothing here can leak a token.
+//! nothing. The one exception is the newest refresh token of a grant, which idempotent rotation says again.
 
 use super::keys::{KeyFailure, random_text};
 use super::params::Scope;
@@ -23,6 +23,12 @@ pub enum Rotation {
     /// The refresh token used last still answers, with a fresh pair of the same chain, for this long
     /// after its first use. Older ones, and this one later, end the whole grant.
     Grace(Duration),
+    /// The refresh token used last still answers, with the very same successor, until that successor is used. After that
+    /// it is refused, and the grant lives on.
+    Idempotent,
+    /// A refresh token can be used this many times more after its first use, at any time, until a newer one is used: a
+    /// count, not a time. One more use, or the use of an older one, ends the whole grant.
+    CountLimited(u32),
     /// Refresh tokens are not rotated: the answer to a refresh has none.
     Off,
 }
@@ -56,6 +62,7 @@ pub(super) struct AuthorizationRequest {
     /// The subject an `id_token_hint` names: nobody else may sign in (OpenID Connect Core §3.1.2.2).
     pub(super) expected_subject: Option<String>,
     pub(super) login_hint: Option<String>,
+    pub(super) acr_values: Option<String>,
     pub(super) interaction: Interaction,
 }
 
@@ -100,6 +107,10 @@ pub(super) struct Grant {
     /// How often the refresh token was rotated: a token of another generation has been used.
     generation: u64,
     rotated_at: Millis,
+    /// The newest refresh token.
+    newest: Option<String>,
+    /// Number and uses of the newest refresh token that was used.
+    last_used: Option<(u64, u64)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,9 +167,21 @@ struct AccessToken {
     audience: Vec<String>,
 }
 
+#[derive(Clone, Copy)]
 struct RefreshToken {
     grant: GrantId,
     generation: u64,
+    /// In the order of issue, over all grants.
+    number: u64,
+}
+
+/// What a refresh token is worth that is presented.
+enum Worth {
+    Good,
+    /// Of no use, and no sign of theft.
+    Superseded,
+    /// Two hands hold the same token (RFC 9700 §4.14.2).
+    Reused,
 }
 
 /// Why a code or a refresh token is answered with `invalid_grant`.
@@ -168,6 +191,7 @@ pub(super) enum Refused {
     OtherClient,
     Expired,
     Reused,
+    Superseded,
     Revoked,
 }
 
@@ -178,6 +202,7 @@ impl Refused {
             Refused::OtherClient => "issued to another client",
             Refused::Expired => "expired",
             Refused::Reused => "used before, so every token of this grant is revoked",
+            Refused::Superseded => "replaced by one that has been used",
             Refused::Revoked => "revoked",
         }
     }
@@ -196,6 +221,7 @@ pub(super) struct Grants {
     access_tokens: Secrets<AccessToken>,
     refresh_tokens: Secrets<RefreshToken>,
     next_grant: u64,
+    next_refresh_token: u64,
 }
 
 impl Grants {
@@ -212,6 +238,7 @@ impl Grants {
             access_tokens: Secrets::new(),
             refresh_tokens: Secrets::new(),
             next_grant: 0,
+            next_refresh_token: 0,
         }
     }
 
@@ -345,6 +372,8 @@ impl Grants {
             revoked: false,
             generation: 0,
             rotated_at: now,
+            newest: None,
+            last_used: None,
         };
         self.grants.insert(id, grant);
         self.codes.keep(
@@ -411,17 +440,20 @@ impl Grants {
     /// Issues a refresh token of the grant's present generation.
     pub(super) fn issue_refresh_token(&mut self, id: GrantId, now: Millis) -> Result<String, KeyFailure> {
         let token = random_text("gpt_rt_")?;
-        let generation = self.grants.get(&id).map_or(0, |grant| grant.generation);
+        let number = self.next_refresh_token;
+        self.next_refresh_token += 1;
+        let mut generation = 0;
+        if let Some(grant) = self.grants.get_mut(&id) {
+            generation = grant.generation;
+            grant.newest = Some(token.clone());
+        }
+        let value = RefreshToken {
+            grant: id,
+            generation,
+            number,
+        };
         let lifetime = millis(self.lifetimes.refresh_token);
-        self.refresh_tokens.keep(
-            &token,
-            RefreshToken {
-                grant: id,
-                generation,
-            },
-            now,
-            lifetime,
-        );
+        self.refresh_tokens.keep(&token, value, now, lifetime);
         Ok(token)
     }
 
@@ -437,7 +469,7 @@ impl Grants {
         })
     }
 
-    /// Finds the grant of a refresh token; one used before ends it, unless within the grace window.
+    /// Finds the grant of a refresh token; one used before ends it, unless the rotation forgives that.
     pub(super) fn present_refresh_token(
         &mut self,
         token: &str,
@@ -445,39 +477,67 @@ impl Grants {
         now: Millis,
     ) -> Result<(GrantId, Grant), Refused> {
         let entry = self.refresh_tokens.0.get(&hash(token)).ok_or(Refused::Unknown)?;
-        let (id, generation, expired) = (entry.value.grant, entry.value.generation, now >= entry.expires_at);
-        self.check_client(id, client_id)?;
-        let grant = self.live(id)?;
-        if generation != grant.generation && !self.in_grace(generation, &grant, now) {
-            self.revoke(id);
-            return Err(Refused::Reused);
+        let (token, expired) = (entry.value, now >= entry.expires_at);
+        self.check_client(token.grant, client_id)?;
+        let grant = self.live(token.grant)?;
+        match self.worth(token, &grant, now) {
+            Worth::Reused => {
+                self.revoke(token.grant);
+                Err(Refused::Reused)
+            }
+            Worth::Superseded => Err(Refused::Superseded),
+            Worth::Good if expired => Err(Refused::Expired),
+            Worth::Good => Ok((token.grant, grant)),
         }
-        if expired {
-            return Err(Refused::Expired);
-        }
-        Ok((id, grant))
     }
 
-    fn in_grace(&self, generation: u64, grant: &Grant, now: Millis) -> bool {
-        let Rotation::Grace(window) = self.rotation else {
-            return false;
-        };
-        generation + 1 == grant.generation && now < grant.rotated_at.saturating_add(millis(window))
+    fn worth(&self, token: RefreshToken, grant: &Grant, now: Millis) -> Worth {
+        if let Rotation::CountLimited(reuses) = self.rotation {
+            return match grant.last_used {
+                Some((newest, _)) if token.number < newest => Worth::Reused,
+                Some((newest, uses)) if token.number == newest && uses > u64::from(reuses) => Worth::Reused,
+                _ => Worth::Good,
+            };
+        }
+        if token.generation == grant.generation {
+            return Worth::Good;
+        }
+        let was_last = token.generation + 1 == grant.generation;
+        match self.rotation {
+            Rotation::Idempotent if was_last => Worth::Good,
+            Rotation::Idempotent => Worth::Superseded,
+            Rotation::Grace(window) if was_last && now < grant.rotated_at.saturating_add(millis(window)) => {
+                Worth::Good
+            }
+            _ => Worth::Reused,
+        }
     }
 
-    /// Makes the token just presented a used one. One presented again within the grace window leaves the
-    /// generation, and with it the end of the window, where its first use has put them.
-    pub(super) fn rotate(&mut self, token: &str, now: Millis) {
-        let Some(entry) = self.refresh_tokens.0.get(&hash(token)) else {
-            return;
+    /// Makes the token just presented a used one, and says which comes after it; none without rotation.
+    pub(super) fn rotate(&mut self, token: &str, now: Millis) -> Result<Option<String>, KeyFailure> {
+        let token = self.refresh_tokens.0.get(&hash(token)).map(|entry| entry.value);
+        let Some(token) = token.filter(|_| self.rotates()) else {
+            return Ok(None);
         };
-        let generation = entry.value.generation;
-        if let Some(grant) = self.grants.get_mut(&entry.value.grant)
-            && grant.generation == generation
-        {
+        let Some(grant) = self.grants.get_mut(&token.grant) else {
+            return Ok(None);
+        };
+        let is_first_use = grant.generation == token.generation;
+        if !is_first_use && self.rotation == Rotation::Idempotent && grant.newest.is_some() {
+            return Ok(grant.newest.clone());
+        }
+        // One presented again within the grace window leaves the generation, and with it the end of the window, where
+        // its first use has put them.
+        if is_first_use {
             grant.generation += 1;
             grant.rotated_at = now;
         }
+        grant.last_used = match grant.last_used {
+            Some((newest, uses)) if newest == token.number => Some((newest, uses + 1)),
+            Some((newest, uses)) if newest > token.number => Some((newest, uses)),
+            _ => Some((token.number, 1)),
+        };
+        self.issue_refresh_token(token.grant, now).map(Some)
     }
 
     /// Revokes a token (RFC 7009 §2.1): a refresh token takes its grant along, an access token goes alone. One that is

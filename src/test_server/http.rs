@@ -1,16 +1,17 @@
 //! HTTP: connections in, one request at a time through record, fault seam and route, answers out.
 
 use super::clock::http_date;
+use super::faults::Before;
 use super::par::{self, Par};
 use super::params::Params;
+use super::payload::{Dropped, Payload};
 use super::{State, apis, authorize, metadata, resource, revocation, sign_out, token};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -81,6 +82,16 @@ pub(super) struct Response {
     pub(super) status: StatusCode,
     pub(super) headers: Vec<(HeaderName, String)>,
     pub(super) body: Vec<u8>,
+    pub(super) wire: Wire,
+}
+
+/// How the body of an answer goes onto the wire.
+pub(super) enum Wire {
+    Whole,
+    /// Half of it, then the connection breaks.
+    Truncated,
+    /// A JSON string of this many bytes in its place.
+    Oversized(u64),
 }
 
 impl Response {
@@ -89,23 +100,22 @@ impl Response {
             status,
             headers: Vec::new(),
             body: Vec::new(),
+            wire: Wire::Whole,
         }
     }
 
     pub(super) fn json(status: StatusCode, value: &Value) -> Response {
         Response {
-            status,
-            headers: Vec::new(),
             body: value.to_string().into_bytes(),
+            ..Response::empty(status)
         }
         .with(header::CONTENT_TYPE, "application/json")
     }
 
     pub(super) fn text(status: StatusCode, text: &str) -> Response {
         Response {
-            status,
-            headers: Vec::new(),
             body: format!("{text}\n").into_bytes(),
+            ..Response::empty(status)
         }
         .with(header::CONTENT_TYPE, "text/plain; charset=utf-8")
     }
@@ -149,10 +159,17 @@ async fn serve_connection(stream: TcpStream, state: Arc<State>) {
         let state = Arc::clone(&state);
         async move {
             let response = match read(request).await {
-                Ok(request) => exchange(&state, &request).await,
                 Err(refusal) => refusal,
+                Ok(request) => {
+                    // On its own, so that a request read whole takes its course although its client hangs up.
+                    let state = Arc::clone(&state);
+                    tokio::spawn(async move { exchange(&state, &request).await })
+                        .await
+                        .unwrap_or_default()
+                        .ok_or(Dropped)?
+                }
             };
-            Ok::<_, Infallible>(into_hyper(response, state.now()))
+            Ok::<_, Dropped>(into_hyper(response, state.now()))
         }
     });
     // A connection that breaks off concerns its client only.
@@ -184,8 +201,8 @@ async fn read(request: hyper::Request<Incoming>) -> Result<Request, Response> {
     })
 }
 
-fn into_hyper(response: Response, now: i64) -> hyper::Response<Full<Bytes>> {
-    let mut answer = hyper::Response::new(Full::new(Bytes::from(response.body)));
+fn into_hyper(response: Response, now: i64) -> hyper::Response<Payload> {
+    let mut answer = hyper::Response::new(Payload::new(response.body, &response.wire));
     *answer.status_mut() = response.status;
     for (name, value) in response.headers {
         match HeaderValue::from_str(&value) {
@@ -202,13 +219,19 @@ fn into_hyper(response: Response, now: i64) -> hyper::Response<Full<Bytes>> {
     answer
 }
 
-/// Takes one request from its record to its answer; a fault plan intervenes here and nowhere else:
+/// Takes one request from its record to its answer; `None` when a fault loses it. Faults intervene here and nowhere else:
 /// before `route` (nothing processed), after it (processed, answer changed or lost), or instead of it.
-async fn exchange(state: &State, request: &Request) -> Response {
+async fn exchange(state: &State, request: &Request) -> Option<Response> {
     let ticket = state.recorder.arrived(request);
-    let response = route(state, request);
+    let faults = state.faults.due(|| state.recorder.recorded(ticket));
+    let (response, processed) = match faults.before(state).await {
+        Before::Drop => return None,
+        Before::Answer(response) => (response, false),
+        Before::Process => (route(state, request), true),
+    };
+    let response = faults.after(state, response, processed).await?;
     state.recorder.answered(ticket, response.status);
-    response
+    Some(response)
 }
 
 pub(super) fn nothing_here() -> Response {

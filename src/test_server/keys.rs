@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -36,7 +36,7 @@ impl SigningAlgorithm {
 #[derive(Debug)]
 pub(super) struct KeyFailure;
 
-/// The keys of one server, by number: the last signs, all are published.
+/// The keys of one server, by number: the last signs, and unless told otherwise all are published.
 ///
 /// Keys are shared by all servers of a process, because an RSA key takes a noticeable time to make and
 /// tests start many servers. A token of one server therefore has a good signature at another: what tells
@@ -45,11 +45,20 @@ pub(super) struct KeyFailure;
 pub(super) struct KeyRing {
     algorithm: SigningAlgorithm,
     count: usize,
+    /// How many of the oldest are published no more.
+    retired: usize,
+    /// How many are published while the set lags behind.
+    frozen_at: Option<usize>,
 }
 
 impl KeyRing {
     pub(super) fn new(algorithm: SigningAlgorithm) -> KeyRing {
-        KeyRing { algorithm, count: 1 }
+        KeyRing {
+            algorithm,
+            count: 1,
+            retired: 0,
+            frozen_at: None,
+        }
     }
 
     pub(super) fn algorithm(&self) -> SigningAlgorithm {
@@ -58,6 +67,20 @@ impl KeyRing {
 
     pub(super) fn rotate(&mut self) {
         self.count += 1;
+    }
+
+    /// From now on new keys are not published.
+    pub(super) fn freeze(&mut self) {
+        self.frozen_at.get_or_insert(self.count);
+    }
+
+    pub(super) fn publish(&mut self) {
+        self.frozen_at = None;
+    }
+
+    /// Publishes the former keys no more.
+    pub(super) fn retire_former(&mut self) {
+        self.retired = self.frozen_at.unwrap_or(self.count).saturating_sub(1);
     }
 
     /// Every key, oldest first. Makes what has not been made yet.
@@ -77,7 +100,16 @@ impl KeyRing {
 
     /// Signs claims as a compact JWS (RFC 7515 §3.1) with the newest key.
     pub(super) fn sign(&self, claims: &Value) -> Result<String, KeyFailure> {
-        self.all()?.last().ok_or(KeyFailure)?.sign(claims)
+        self.sign_with(claims, |_| {})
+    }
+
+    /// Like [`sign`](KeyRing::sign), with a header that was changed before it was signed.
+    pub(super) fn sign_with(
+        &self,
+        claims: &Value,
+        change: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<String, KeyFailure> {
+        self.all()?.last().ok_or(KeyFailure)?.sign(claims, change)
     }
 
     /// The claims of a JWT this server signed with any of its keys; says nothing about its age, because
@@ -97,10 +129,14 @@ impl KeyRing {
         serde_json::from_slice(&BASE64URL.decode(payload).ok()?).ok()
     }
 
-    /// The JWK Set of RFC 7517 §5.
-    pub(super) fn jwk_set(&self) -> Result<Value, KeyFailure> {
-        let keys: Vec<Value> = self.all()?.iter().map(|key| key.jwk.clone()).collect();
-        Ok(json!({ "keys": keys }))
+    /// The keys of the JWK Set (RFC 7517 §5).
+    pub(super) fn published(&self) -> Result<Vec<Value>, KeyFailure> {
+        let keys = self.all()?;
+        let published = keys
+            .iter()
+            .take(self.frozen_at.unwrap_or(self.count))
+            .skip(self.retired);
+        Ok(published.map(|key| key.jwk.clone()).collect())
     }
 }
 
@@ -150,12 +186,19 @@ impl SigningKey {
         Ok(SigningKey { kid, pair, jwk })
     }
 
-    fn sign(&self, claims: &Value) -> Result<String, KeyFailure> {
+    fn sign(
+        &self,
+        claims: &Value,
+        change: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<String, KeyFailure> {
         let algorithm = match self.pair {
             Pair::Rsa(_) => SigningAlgorithm::Rs256,
             Pair::P256(_) => SigningAlgorithm::Es256,
         };
-        let header = json!({ "alg": algorithm.name(), "kid": self.kid, "typ": "JWT" });
+        let mut header = json!({ "alg": algorithm.name(), "kid": self.kid, "typ": "JWT" });
+        if let Some(header) = header.as_object_mut() {
+            change(header);
+        }
         let signed = format!(
             "{}.{}",
             BASE64URL.encode(header.to_string()),
@@ -253,7 +296,7 @@ mod tests {
                 keys.sign(&json!({})).unwrap().split('.').next(),
                 token.split('.').next()
             );
-            assert_eq!(keys.jwk_set().unwrap()["keys"].as_array().unwrap().len(), 2);
+            assert_eq!(keys.published().unwrap().len(), 2);
 
             let parts: Vec<&str> = token.split('.').collect();
             let other = keys.sign(&json!({ "sub": "b" })).unwrap();
@@ -262,6 +305,33 @@ mod tests {
             assert!(keys.verify("").is_none());
             assert!(keys.verify("a.b.c").is_none());
         }
+    }
+
+    #[test]
+    fn the_published_set_can_lag_behind_and_forget() {
+        let mut keys = KeyRing::new(SigningAlgorithm::Es256);
+        let kids = |keys: &KeyRing| -> Vec<String> {
+            let published = keys.published().unwrap();
+            published
+                .iter()
+                .map(|key| key["kid"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        let first = kids(&keys);
+        keys.freeze();
+        keys.rotate();
+        keys.freeze();
+        keys.rotate();
+        assert_eq!(kids(&keys), first);
+        keys.retire_former();
+        assert_eq!(kids(&keys), first, "it is the newest of the published");
+        keys.publish();
+        let all = kids(&keys);
+        assert_eq!((all.len(), &all[..1]), (3, &first[..]));
+        keys.retire_former();
+        assert_eq!(kids(&keys), all[2..]);
+        keys.rotate();
+        assert_eq!(kids(&keys).len(), 2);
     }
 
     #[test]

@@ -140,9 +140,8 @@ fn html(status: StatusCode, title: &str, body: &str, form_target: Option<&str>) 
         form_target.unwrap_or_default(),
     );
     Response {
-        status,
-        headers: Vec::new(),
         body: page.into_bytes(),
+        ..Response::empty(status)
     }
     .with(header::CONTENT_TYPE, "text/html; charset=utf-8")
     .with(header::CONTENT_SECURITY_POLICY, policy)

@@ -2,7 +2,8 @@
 
 use super::http::{Request, Response};
 use super::par::{self, Par};
-use super::{State, authorize, resource, revocation, sign_out, token};
+use super::resource::UserinfoFormat;
+use super::{State, authorize, mistakes, resource, revocation, sign_out, token};
 use hyper::StatusCode;
 use hyper::header;
 use serde_json::json;
@@ -40,7 +41,7 @@ pub(super) fn metadata(state: &State, _: &Request) -> Response {
         "code_challenge_methods_supported": ["S256"],
         "prompt_values_supported": authorize::PROMPTS,
         "claims_supported": [
-            "iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash",
+            "iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "acr",
             "name", "preferred_username", "email", "email_verified",
         ],
         "authorization_response_iss_parameter_supported": true,
@@ -49,25 +50,36 @@ pub(super) fn metadata(state: &State, _: &Request) -> Response {
         // True where absent (OpenID Connect Discovery §3).
         "request_uri_parameter_supported": false,
     });
-    if state.par != Par::Off
-        && let Some(members) = metadata.as_object_mut()
-    {
-        // RFC 9126 §5.
-        members.insert(
-            "pushed_authorization_request_endpoint".to_owned(),
-            at(par::PATH).into(),
-        );
-        members.insert(
-            "require_pushed_authorization_requests".to_owned(),
-            (state.par == Par::Required).into(),
-        );
+    if let Some(members) = metadata.as_object_mut() {
+        if state.par != Par::Off {
+            // RFC 9126 §5.
+            members.insert(
+                "pushed_authorization_request_endpoint".to_owned(),
+                at(par::PATH).into(),
+            );
+            members.insert(
+                "require_pushed_authorization_requests".to_owned(),
+                (state.par == Par::Required).into(),
+            );
+        }
+        if state.userinfo_format() == UserinfoFormat::SignedJwt {
+            members.insert(
+                "userinfo_signing_alg_values_supported".to_owned(),
+                json!([algorithm]),
+            );
+        }
+        mistakes::in_metadata(&state.mistakes, members, &state.issuer);
     }
     Response::json(StatusCode::OK, &metadata).with(header::CACHE_CONTROL, "max-age=300")
 }
 
 pub(super) fn jwk_set(state: &State, _: &Request) -> Response {
-    match state.keys().jwk_set() {
-        Ok(keys) => Response::json(StatusCode::OK, &keys).with(header::CACHE_CONTROL, "max-age=300"),
+    match state.keys().published() {
+        Ok(mut keys) => {
+            mistakes::in_jwk_set(&state.mistakes, &mut keys);
+            Response::json(StatusCode::OK, &json!({ "keys": keys }))
+                .with(header::CACHE_CONTROL, "max-age=300")
+        }
         Err(_) => Response::text(StatusCode::INTERNAL_SERVER_ERROR, "No key could be made."),
     }
 }

@@ -40,14 +40,18 @@ mod apis;
 mod authorize;
 mod browser;
 mod builder;
+mod canned;
 mod clock;
+mod faults;
 mod grants;
 mod http;
 mod keys;
 mod login_page;
 mod metadata;
+mod mistakes;
 mod par;
 mod params;
+mod payload;
 mod recorder;
 mod registration;
 mod resource;
@@ -61,20 +65,27 @@ mod tests;
 pub use apis::TestApi;
 pub use browser::{TestBrowser, TestBrowserError};
 pub use builder::TestServerBuilder;
-pub use clock::TestClock;
+pub use canned::CannedAnswer;
+pub use clock::{ClockOffset, TestClock};
+pub use faults::{Endpoint, FaultError, FaultPlan, FaultPoint, Gate, PlannedFault};
 pub use grants::Rotation;
 pub use keys::SigningAlgorithm;
+pub use mistakes::Mistake;
 pub use par::Par;
 pub use recorder::RecordedRequest;
 pub use registration::{TestClient, TestUser};
+pub use resource::UserinfoFormat;
 
 use crate::ports::Clock;
 use apis::Apis;
+use faults::Faults;
 use grants::Grants;
 use keys::KeyRing;
+use mistakes::Mistakes;
 use recorder::Recorder;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::runtime::Handle;
@@ -157,9 +168,96 @@ impl TestServer {
         TestBrowser::new(self.running.runtime.clone(), self.issuer())
     }
 
+    /// Plans a fault: say where, which requests, and what happens to them. It is in force when this returns.
+    ///
+    /// ```
+    /// use gatepass::test_server::{Endpoint, TestServer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = TestServer::start()?;
+    /// let lost = server.fault(Endpoint::Token).nth(2).drop_after_processing()?;
+    /// // … the app signs in, which is the first token request, and refreshes, which is the second …
+    /// # assert_eq!(lost.fired(), 0);
+    /// lost.lift();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fault(&self, endpoint: Endpoint) -> FaultPoint {
+        FaultPoint::new(Arc::clone(&self.running.state), endpoint)
+    }
+
+    /// Takes back every fault there is; what is held goes on.
+    pub fn lift_faults(&self) {
+        self.running.state.faults.lift_all();
+    }
+
+    /// Makes a mistake wherever it can be made, until [`behave`](TestServer::behave) is called. Several can be on.
+    ///
+    /// ```
+    /// use gatepass::test_server::{Mistake, TestServer};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = TestServer::start()?;
+    /// server.misbehave(Mistake::NonceWrong);
+    /// // … the app signs in, and must refuse the ID token …
+    /// # assert_eq!(server.times_made(Mistake::NonceWrong), 0);
+    /// server.behave();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn misbehave(&self, mistake: Mistake) {
+        self.running.state.mistakes.switch(mistake, true);
+    }
+
+    /// Stops making this mistake; others stay on.
+    pub fn stop_making(&self, mistake: Mistake) {
+        self.running.state.mistakes.switch(mistake, false);
+    }
+
+    /// Makes no mistakes from now on.
+    pub fn behave(&self) {
+        self.running.state.mistakes.switch_all_off();
+    }
+
+    /// How often a mistake was made, so that a test can prove that the app has met it.
+    pub fn times_made(&self, mistake: Mistake) -> u64 {
+        self.running.state.mistakes.times(mistake)
+    }
+
+    /// Sets how far this server's clock is from the one it was given: its `Date`, `iat`, `exp` and `auth_time`, and when it
+    /// takes something for expired.
+    pub fn set_clock_offset(&self, offset: ClockOffset) {
+        self.running.state.offset.store(offset.millis(), Ordering::SeqCst);
+    }
+
+    /// Changes the form of UserInfo.
+    pub fn set_userinfo_format(&self, format: UserinfoFormat) {
+        let signed = format == UserinfoFormat::SignedJwt;
+        self.running
+            .state
+            .userinfo_is_signed
+            .store(signed, Ordering::SeqCst);
+    }
+
     /// Signs with a new key from now on. The former keys stay published, and what they signed stays good.
     pub fn rotate_keys(&self) {
         self.running.state.keys().rotate();
+    }
+
+    /// Lets the JWK Set lag behind: keys that come from now on are not in it until
+    /// [`publish_keys`](TestServer::publish_keys).
+    pub fn freeze_jwk_set(&self) {
+        self.running.state.keys().freeze();
+    }
+
+    /// Publishes every key that was held back.
+    pub fn publish_keys(&self) {
+        self.running.state.keys().publish();
+    }
+
+    /// Takes all keys but the newest published one out of the JWK Set.
+    pub fn retire_former_keys(&self) {
+        self.running.state.keys().retire_former();
     }
 
     /// Revokes every code, token and browser session there is, as an administrator can.
@@ -211,11 +309,26 @@ struct State {
     grants: Mutex<Grants>,
     keys: Mutex<KeyRing>,
     recorder: Recorder,
+    faults: Faults,
+    mistakes: Mistakes,
+    userinfo_is_signed: AtomicBool,
+    /// Milliseconds that this server is ahead of its clock.
+    offset: AtomicI64,
 }
 
 impl State {
     fn now(&self) -> i64 {
-        self.clock.unix_millis()
+        self.clock
+            .unix_millis()
+            .saturating_add(self.offset.load(Ordering::SeqCst))
+    }
+
+    fn userinfo_format(&self) -> UserinfoFormat {
+        if self.userinfo_is_signed.load(Ordering::SeqCst) {
+            UserinfoFormat::SignedJwt
+        } else {
+            UserinfoFormat::Json
+        }
     }
 
     /// The only `Host` this server answers to.

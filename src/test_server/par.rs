@@ -3,9 +3,10 @@
 use super::State;
 use super::authorize;
 use super::http::{Request, Response};
+use super::mistakes::{self, Mistake};
 use super::token::{Refusal, client_form};
 use hyper::StatusCode;
-use serde_json::json;
+use serde_json::Map;
 
 pub(super) const PATH: &str = "/par";
 /// What every `request_uri` of this endpoint begins with (RFC 9126 §2.2).
@@ -26,11 +27,17 @@ pub enum Par {
 pub(super) fn push(state: &State, request: &Request) -> Response {
     match pushed(state, request) {
         Ok(request_uri) => {
-            let body = json!({
-                "request_uri": request_uri,
-                "expires_in": state.grants().lifetimes().pushed_request.as_secs(),
-            });
-            Response::json(StatusCode::CREATED, &body).no_store()
+            let mut answer = Map::new();
+            let lifetime = state.grants().lifetimes().pushed_request.as_secs();
+            answer.insert("request_uri".to_owned(), request_uri.into());
+            answer.insert("expires_in".to_owned(), lifetime.into());
+            mistakes::in_push(&state.mistakes, &mut answer);
+            let status = if state.mistakes.make(Mistake::PushAnsweredWith200) {
+                StatusCode::OK
+            } else {
+                StatusCode::CREATED
+            };
+            Response::json(status, &answer.into()).no_store()
         }
         Err(refusal) => refusal.answer(),
     }

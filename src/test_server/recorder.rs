@@ -157,6 +157,12 @@ struct Record {
     forgotten: u64,
 }
 
+impl Record {
+    fn index(&self, ticket: Ticket) -> Option<usize> {
+        usize::try_from(ticket.0.checked_sub(self.forgotten)?).ok()
+    }
+}
+
 /// Finds a request again to note its answer.
 #[derive(Clone, Copy)]
 pub(super) struct Ticket(u64);
@@ -193,13 +199,18 @@ impl Recorder {
 
     pub(super) fn answered(&self, ticket: Ticket, status: StatusCode) {
         let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = ticket
-            .0
-            .checked_sub(record.forgotten)
-            .and_then(|index| usize::try_from(index).ok());
-        if let Some(request) = index.and_then(|index| record.requests.get_mut(index)) {
+        if let Some(request) = record
+            .index(ticket)
+            .and_then(|index| record.requests.get_mut(index))
+        {
             request.status = Some(status.as_u16());
         }
+    }
+
+    /// One request, unless it is forgotten already.
+    pub(super) fn recorded(&self, ticket: Ticket) -> Option<RecordedRequest> {
+        let record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        record.requests.get(record.index(ticket)?).cloned()
     }
 
     pub(super) fn requests(&self) -> Vec<RecordedRequest> {

@@ -3,6 +3,7 @@
 use super::State;
 use super::grants::{Access, BrowserSession};
 use super::http::{Request, Response, nothing_here};
+use super::mistakes::{self, Mistake};
 use super::params::Scope;
 use hyper::{Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -24,6 +25,18 @@ enum Challenge {
     InvalidRequest(&'static str),
     InvalidToken(&'static str),
     InsufficientScope(String),
+    /// No challenge at all: the server has no key.
+    ServerError,
+}
+
+/// In which form UserInfo answers (OpenID Connect Core §5.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UserinfoFormat {
+    /// A JSON object.
+    #[default]
+    Json,
+    /// A JWT, signed as ID tokens are, of the media type `application/jwt`.
+    SignedJwt,
 }
 
 /// Any token of an OpenID Connect sign-in opens UserInfo, whatever resource it is for: the issuer asks itself.
@@ -35,10 +48,36 @@ pub(super) fn userinfo(state: &State, request: &Request) -> Response {
             Err(Challenge::InsufficientScope("openid".to_owned()))
         }
     });
-    match access {
-        Ok(access) => Response::json(StatusCode::OK, &claims(&access.scope, &access.session)).no_store(),
+    match access.and_then(|access| userinfo_answer(state, &access)) {
+        Ok(answer) => answer.no_store(),
         Err(challenge) => refuse(&challenge),
     }
+}
+
+fn userinfo_answer(state: &State, access: &Access) -> Result<Response, Challenge> {
+    let mut claims = claims(&access.scope, &access.session);
+    let signed = state.userinfo_format() == UserinfoFormat::SignedJwt;
+    if let Some(members) = claims.as_object_mut() {
+        if signed {
+            // Both SHOULD be there (OpenID Connect Core §5.3.2), so that clients can check them.
+            members.insert("iss".to_owned(), state.issuer.as_str().into());
+            members.insert("aud".to_owned(), access.client_id.as_str().into());
+        }
+        mistakes::in_userinfo(&state.mistakes, members, signed);
+    }
+    if !signed {
+        return Ok(Response::json(StatusCode::OK, &claims));
+    }
+    let mut token = state.keys().sign(&claims).ok();
+    if state.mistakes.make(Mistake::UserinfoAlgNone) {
+        token = token.and_then(|token| mistakes::unsigned(&token));
+    }
+    let token = token.ok_or(Challenge::ServerError)?;
+    Ok(Response {
+        body: token.into_bytes(),
+        ..Response::empty(StatusCode::OK)
+    }
+    .with(header::CONTENT_TYPE, "application/jwt"))
 }
 
 /// A protected API: the token must be for its audience (RFC 8707 §3) and have its scope.
@@ -139,6 +178,7 @@ fn claims(scope: &Scope, session: &BrowserSession) -> Value {
 fn refuse(challenge: &Challenge) -> Response {
     let realm = "Bearer realm=\"gatepass-test\"";
     let (status, text) = match challenge {
+        Challenge::ServerError => return Response::empty(StatusCode::INTERNAL_SERVER_ERROR).no_store(),
         Challenge::NoCredentials => (StatusCode::UNAUTHORIZED, realm.to_owned()),
         Challenge::InvalidRequest(why) => (
             StatusCode::BAD_REQUEST,

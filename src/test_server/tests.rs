@@ -5,11 +5,14 @@ mod authorization;
 mod browser;
 mod clients;
 mod codes;
+mod faults;
+mod mistakes;
 mod par;
 mod refresh;
 mod resources;
 mod server;
 mod sign_out;
+mod time;
 
 use super::{TestBrowser, TestClock, TestServer, TestServerBuilder};
 use base64::Engine;
@@ -37,6 +40,7 @@ struct App {
     browser: TestBrowser,
 }
 
+#[derive(Debug)]
 struct Answer {
     status: u16,
     headers: hyper::HeaderMap,
@@ -217,12 +221,22 @@ impl App {
     }
 
     async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.try_send(method, path, headers, body).await.unwrap()
+    }
+
+    async fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Answer, Broken> {
         let host = self.server.issuer().strip_prefix("http://").unwrap();
         let stream = tokio::net::TcpStream::connect(host).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .unwrap();
-        let connection = tokio::spawn(connection);
+        let _connection = AbortOnDrop(tokio::spawn(connection));
         let mut request = hyper::Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", host);
@@ -231,14 +245,43 @@ impl App {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-        let (head, body) = sender.send_request(request).await.unwrap().into_parts();
-        let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-        connection.abort();
-        Answer {
+        let answer = sender.send_request(request).await;
+        let (head, mut body) = answer.map_err(|_| Broken::NoAnswer)?.into_parts();
+        let mut read = Vec::new();
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => read.extend_from_slice(&frame.into_data().unwrap()),
+                Err(_) => return Err(Broken::MidBody(head.status.as_u16(), read.len())),
+            }
+            if read.len() > MAX_READ {
+                return Err(Broken::TooLong);
+            }
+        }
+        Ok(Answer {
             status: head.status.as_u16(),
             headers: head.headers,
-            text,
-        }
+            text: String::from_utf8_lossy(&read).into_owned(),
+        })
+    }
+}
+
+/// What this client reads of an answer at most.
+const MAX_READ: usize = 4 * 1024 * 1024;
+
+/// How an exchange went wrong.
+#[derive(Debug, PartialEq)]
+enum Broken {
+    NoAnswer,
+    /// The status, and how much of the body came.
+    MidBody(u16, usize),
+    TooLong,
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<hyper::Result<()>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -5,6 +5,7 @@ use super::apis::is_resource;
 use super::grants::{Grant, GrantId, Grants, Refused};
 use super::http::{Request, Response};
 use super::keys::{KeyFailure, left_half_hash};
+use super::mistakes::{self, Mistake};
 use super::params::{Params, Scope};
 use super::registration::TestClient;
 use base64::Engine;
@@ -62,12 +63,15 @@ impl From<KeyFailure> for Refusal {
 
 pub(super) fn token(state: &State, request: &Request) -> Response {
     match grant(state, request) {
-        Ok(tokens) => Response::json(StatusCode::OK, &tokens).no_store(),
+        Ok(mut tokens) => {
+            mistakes::in_tokens(&state.mistakes, &mut tokens);
+            Response::json(StatusCode::OK, &tokens.into()).no_store()
+        }
         Err(refusal) => refusal.answer(),
     }
 }
 
-fn grant(state: &State, request: &Request) -> Result<Value, Refusal> {
+fn grant(state: &State, request: &Request) -> Result<Map<String, Value>, Refusal> {
     let (form, client) = client_form(state, request)?;
     match required(&form, "grant_type")? {
         "authorization_code" => redeem_code(state, &form, client),
@@ -119,7 +123,7 @@ pub(super) fn required<'a>(form: &'a Params, name: &str) -> Result<&'a str, Refu
         .ok_or_else(|| Refusal::new("invalid_request", format!("{name} is missing.")))
 }
 
-fn redeem_code(state: &State, form: &Params, client: &TestClient) -> Result<Value, Refusal> {
+fn redeem_code(state: &State, form: &Params, client: &TestClient) -> Result<Map<String, Value>, Refusal> {
     let code = required(form, "code")?;
     let now = state.now();
     let mut grants = state.grants();
@@ -152,23 +156,22 @@ fn redeem_code(state: &State, form: &Params, client: &TestClient) -> Result<Valu
         ));
     }
     let audience = audience(state, form, &grant)?;
-    let scope = grant.request.scope.clone();
+    let scope = narrowed(state, grant.request.scope.clone());
     let mut tokens = access_token(&mut grants, id, &scope, audience, now)?;
     if scope.contains("openid") {
-        let nonce = grant.request.nonce.as_deref();
-        add_id_token(state, &mut tokens, &grant, nonce, now)?;
+        add_id_token(state, &mut tokens, &grant, false, now)?;
     }
-    if scope.contains("offline_access") {
+    if scope.contains("offline_access") && keeps_refresh_token(state, &mut tokens) {
         tokens.insert(
             "refresh_token".to_owned(),
             grants.issue_refresh_token(id, now)?.into(),
         );
     }
     grants.spend_code(code);
-    Ok(Value::Object(tokens))
+    Ok(tokens)
 }
 
-fn refresh(state: &State, form: &Params, client: &TestClient) -> Result<Value, Refusal> {
+fn refresh(state: &State, form: &Params, client: &TestClient) -> Result<Map<String, Value>, Refusal> {
     let token = required(form, "refresh_token")?;
     let now = state.now();
     let mut grants = state.grants();
@@ -184,19 +187,36 @@ fn refresh(state: &State, form: &Params, client: &TestClient) -> Result<Value, R
             .ok_or_else(|| Refusal::new("invalid_scope", "The scope exceeds what was granted."))?,
     };
     let audience = audience(state, form, &grant)?;
+    let scope = narrowed(state, scope);
     let mut tokens = access_token(&mut grants, id, &scope, audience, now)?;
     if scope.contains("openid") {
-        // Without the nonce: it belongs to the sign-in (OpenID Connect Core §12.2).
-        add_id_token(state, &mut tokens, &grant, None, now)?;
+        add_id_token(state, &mut tokens, &grant, true, now)?;
     }
-    if grants.rotates() {
-        grants.rotate(token, now);
-        tokens.insert(
-            "refresh_token".to_owned(),
-            grants.issue_refresh_token(id, now)?.into(),
-        );
+    if grants.rotates()
+        && keeps_refresh_token(state, &mut tokens)
+        && let Some(next) = grants.rotate(token, now)?
+    {
+        tokens.insert("refresh_token".to_owned(), next.into());
     }
-    Ok(Value::Object(tokens))
+    Ok(tokens)
+}
+
+/// Whether the answer has a refresh token; if it is to have an empty one, puts it there.
+fn keeps_refresh_token(state: &State, tokens: &mut Map<String, Value>) -> bool {
+    if state.mistakes.make(Mistake::RefreshTokenEmpty) {
+        tokens.insert("refresh_token".to_owned(), "".into());
+        return false;
+    }
+    !state.mistakes.make(Mistake::RefreshTokenOmitted)
+}
+
+/// What is granted of what could be.
+fn narrowed(state: &State, mut scope: Scope) -> Scope {
+    let keep = ["openid", "offline_access"];
+    if scope.tokens().any(|token| !keep.contains(&token)) && state.mistakes.make(Mistake::ScopeNarrowed) {
+        scope.retain(|token| keep.contains(&token));
+    }
+    scope
 }
 
 pub(super) fn invalid_grant(what: &str, why: Refused) -> Refusal {
@@ -273,7 +293,7 @@ fn add_id_token(
     state: &State,
     tokens: &mut Map<String, Value>,
     grant: &Grant,
-    nonce: Option<&str>,
+    is_refresh: bool,
     now: i64,
 ) -> Result<(), KeyFailure> {
     let access_token = tokens
@@ -281,19 +301,30 @@ fn add_id_token(
         .and_then(Value::as_str)
         .unwrap_or_default();
     let issued_at = now.div_euclid(1000);
-    let mut claims = json!({
-        "iss": state.issuer,
-        "sub": grant.session.user.subject(),
-        "aud": grant.request.client_id,
-        "exp": issued_at + ID_TOKEN_LIFETIME,
-        "iat": issued_at,
-        "auth_time": grant.session.signed_in_at.div_euclid(1000),
-        "at_hash": left_half_hash(access_token),
-    });
-    if let (Some(claims), Some(nonce)) = (claims.as_object_mut(), nonce) {
-        claims.insert("nonce".to_owned(), nonce.into());
+    let mut claims = Map::new();
+    let mut claim = |name: &str, value: Value| claims.insert(name.to_owned(), value);
+    claim("iss", state.issuer.as_str().into());
+    claim("sub", grant.session.user.subject().into());
+    claim("aud", grant.request.client_id.as_str().into());
+    claim("exp", (issued_at + ID_TOKEN_LIFETIME).into());
+    claim("iat", issued_at.into());
+    claim("auth_time", grant.session.signed_in_at.div_euclid(1000).into());
+    claim("at_hash", left_half_hash(access_token).into());
+    // A password is all there is; whichever of the asked-for classes comes first, this server calls it that.
+    let acr = grant
+        .request
+        .acr_values
+        .as_deref()
+        .and_then(|asked| asked.split(' ').next());
+    if let Some(acr) = acr {
+        claim("acr", acr.into());
     }
-    let id_token = state.keys().sign(&claims)?;
-    tokens.insert("id_token".to_owned(), id_token.into());
+    // The nonce belongs to the sign-in, not to a refresh (OpenID Connect Core §12.2).
+    if let Some(nonce) = grant.request.nonce.as_deref().filter(|_| !is_refresh) {
+        claim("nonce", nonce.into());
+    }
+    if let Some(id_token) = mistakes::sign_id_token(state, grant, claims, is_refresh)? {
+        tokens.insert("id_token".to_owned(), id_token.into());
+    }
     Ok(())
 }

@@ -12,4 +12,5 @@
 mod refresh;
 mod sign_in;
 mod storage;
+mod userinfo;
 mod world;

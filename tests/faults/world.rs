@@ -458,6 +458,7 @@ fn metadata() -> Value {
         "token_endpoint": format!("{ISSUER}/token"),
         "jwks_uri": format!("{ISSUER}/jwks"),
         "revocation_endpoint": format!("{ISSUER}/revoke"),
+        "userinfo_endpoint": format!("{ISSUER}/userinfo"),
         "response_types_supported": ["code"],
         "code_challenge_methods_supported": ["S256"],
         "id_token_signing_alg_values_supported": ["RS256"],

@@ -3,7 +3,9 @@
 use tempfile::TempDir;
 
 use super::*;
+use crate::adapters::key_file::KEY_FILE;
 use crate::ports::conformance;
+use crate::secret::Secret;
 
 /// As cheap as Argon2 lets it be.
 const QUICK: Kdf = Kdf {

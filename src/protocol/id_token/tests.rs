@@ -11,8 +11,8 @@ mod refreshed;
 mod samples;
 mod sealed;
 
-const ISSUER: &str = "https://server.example.com";
-const CLIENT: &str = "s6BhdRkqt3";
+pub(in crate::protocol) const ISSUER: &str = "https://server.example.com";
+pub(in crate::protocol) const CLIENT: &str = "s6BhdRkqt3";
 const NONCE: &str = "n-0S6_WzA2Mj";
 const SUBJECT: &str = "248289761001";
 const ACCESS_TOKEN: &str = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
@@ -20,18 +20,18 @@ const CODE: &str = "Qcb0Orv1zh30vL1MPRsbm-diHiMwcLyZvn1arpZv-Jxf_11jnpEX3Tgfvk";
 const ISSUED: i64 = 1_311_280_970;
 const EXPIRES: i64 = 1_311_281_970;
 /// A moment at which the sample tokens are good.
-const NOW: i64 = 1_311_281_000;
+pub(in crate::protocol) const NOW: i64 = 1_311_281_000;
 
 /// TV-15: the sample key of RFC 7515 appendix A.3.
 const EC_X: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
 const EC_Y: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
 const EC_D: &str = "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI";
 
-fn ec_jwk(more: &str) -> String {
+pub(in crate::protocol) fn ec_jwk(more: &str) -> String {
     format!(r#"{{"kty":"EC","crv":"P-256","x":"{EC_X}","y":"{EC_Y}"{more}}}"#)
 }
 
-fn key_set(keys: &[String]) -> JwkSet {
+pub(in crate::protocol) fn key_set(keys: &[String]) -> JwkSet {
     JwkSet::parse(format!("{{\"keys\":[{}]}}", keys.join(",")).as_bytes()).unwrap()
 }
 
@@ -136,7 +136,7 @@ fn claims_with(changes: Value) -> String {
     claims.to_string()
 }
 
-fn sign(header: &str, claims: &str) -> String {
+pub(in crate::protocol) fn sign(header: &str, claims: &str) -> String {
     let input = format!(
         "{}.{}",
         URL_SAFE_NO_PAD.encode(header),

@@ -106,6 +106,86 @@ async fn a_token_two_rotations_old_ends_the_family_even_in_the_grace_window() {
 }
 
 #[tokio::test]
+async fn idempotent_rotation_says_the_same_successor_until_it_is_used() {
+    let app = App::start_with(|builder| builder.rotation(Rotation::Idempotent));
+    let first = app.tokens().await.member("refresh_token");
+    let answer = app.refresh(&first, &[]).await;
+    let second = answer.member("refresh_token");
+    assert_ne!(first, second);
+    app.pass(24 * 3600);
+    let again = app.refresh(&first, &[]).await;
+    assert_eq!(again.member("refresh_token"), second);
+    assert_ne!(again.member("access_token"), answer.member("access_token"));
+
+    let third = app.refresh(&second, &[]).await.member("refresh_token");
+    let late = app.refresh(&first, &[]).await;
+    late.assert_error(400, "invalid_grant");
+    assert!(late.member("error_description").contains("replaced"));
+    // Nobody is punished for it: the grant and the newest pair live on.
+    assert_eq!(app.refresh(&second, &[]).await.member("refresh_token"), third);
+    assert_eq!(app.refresh(&third, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn count_limited_rotation_counts_uses_and_ends_the_family_beyond() {
+    let app = App::start_with(|builder| builder.rotation(Rotation::CountLimited(2)));
+    let first = app.tokens().await.member("refresh_token");
+    let mut successors = Vec::new();
+    for _ in 0..3 {
+        app.pass(24 * 3600);
+        successors.push(app.refresh(&first, &[]).await.member("refresh_token"));
+    }
+    assert_ne!(successors[0], successors[2], "each use brings another");
+    app.refresh(&first, &[]).await.assert_error(400, "invalid_grant");
+    app.refresh(&successors[2], &[])
+        .await
+        .assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn count_limited_rotation_takes_an_older_token_for_stolen() {
+    let app = App::start_with(|builder| builder.rotation(Rotation::CountLimited(2)));
+    let first = app.tokens().await.member("refresh_token");
+    let lost = app.refresh(&first, &[]).await.member("refresh_token");
+    let kept = app.refresh(&first, &[]).await.member("refresh_token");
+    let next = app.refresh(&kept, &[]).await;
+    assert_eq!(next.status, 200);
+    app.refresh(&lost, &[]).await.assert_error(400, "invalid_grant");
+    app.refresh(&next.member("refresh_token"), &[])
+        .await
+        .assert_error(400, "invalid_grant");
+    assert_eq!(app.me(&next.member("access_token")).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_count_of_none_is_as_strict_as_strict() {
+    let app = App::start_with(|builder| builder.rotation(Rotation::CountLimited(0)));
+    let first = app.tokens().await.member("refresh_token");
+    let second = app.refresh(&first, &[]).await.member("refresh_token");
+    app.refresh(&first, &[]).await.assert_error(400, "invalid_grant");
+    app.refresh(&second, &[]).await.assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_used_token_stays_used_when_the_rotation_changes() {
+    for (from, to, forgives) in [
+        (Rotation::Strict, Rotation::Idempotent, true),
+        (Rotation::Strict, Rotation::CountLimited(1), true),
+        (Rotation::Strict, Rotation::CountLimited(0), false),
+        (Rotation::Idempotent, Rotation::Strict, false),
+        (Rotation::CountLimited(5), Rotation::Strict, false),
+        (Rotation::Strict, Rotation::Off, false),
+    ] {
+        let app = App::start_with(|builder| builder.rotation(from));
+        let first = app.tokens().await.member("refresh_token");
+        assert_eq!(app.refresh(&first, &[]).await.status, 200);
+        app.server.set_rotation(to);
+        let again = app.refresh(&first, &[]).await.status;
+        assert_eq!(again == 200, forgives, "{from:?} then {to:?}");
+    }
+}
+
+#[tokio::test]
 async fn without_rotation_the_token_stays_and_none_is_returned() {
     let app = App::start_with(|builder| builder.rotation(Rotation::Off));
     let token = app.tokens().await.member("refresh_token");

@@ -7,7 +7,7 @@ fn code(changes: Value) -> &'static str {
 }
 
 #[test]
-fn oc_22_bi_67_the_issuer() {
+fn oc_22_am_14_is_06_bi_67_the_issuer() {
     assert_eq!(code(json!({})), "ok");
     for iss in [
         json!("http://server.example.com"),
@@ -24,7 +24,7 @@ fn oc_22_bi_67_the_issuer() {
 }
 
 #[test]
-fn oc_23_bi_67_the_audience() {
+fn oc_23_jw_06_bi_67_the_audience() {
     assert_eq!(code(json!({ "aud": [CLIENT] })), "ok");
     for aud in [
         json!("other"),

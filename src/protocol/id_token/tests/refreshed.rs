@@ -41,7 +41,7 @@ fn oc_57_bi_72_the_same_user_and_sign_in() {
 }
 
 #[test]
-fn oc_57_a_nonce_that_the_sign_in_did_not_have() {
+fn oc_31_oc_57_a_nonce_that_the_sign_in_did_not_have() {
     // "It SHOULD NOT have a nonce Claim [...]. If present, it MUST be the same as in the original": §12.2.
     assert_eq!(code(json!({ "nonce": null }), json!({})), "id_token_nonce");
 }

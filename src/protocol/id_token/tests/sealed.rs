@@ -27,7 +27,7 @@ fn code(header: &str) -> &'static str {
 }
 
 #[test]
-fn bi_54_bi_55_bi_56_oc_26_oc_27_the_algorithm_is_one_that_was_announced() {
+fn jw_02_oc_26_oc_27_bi_54_bi_55_bi_56_the_algorithm_is_one_that_was_announced() {
     assert_eq!(code(r#"{"alg":"ES256"}"#), "ok");
     for alg in [
         r#""none""#,
@@ -186,7 +186,7 @@ fn bi_66_nothing_critical_is_understood() {
 }
 
 #[test]
-fn bi_65_oc_40_keys_in_the_header_are_not_looked_at() {
+fn jw_07_oc_40_bi_65_keys_in_the_header_are_not_looked_at() {
     let claims = claims_with(json!({}));
     let header = format!(
         r#"{{"alg":"ES256","kid":"theirs","jwk":{},"jku":"https://evil.example/jwks","x5u":"https://evil.example/x","x5c":["AA=="]}}"#,
@@ -276,6 +276,24 @@ fn jw_08_a_token_of_another_type_is_no_id_token() {
             code(&format!(r#"{{"alg":"ES256","typ":{other}}}"#)),
             "id_token_type",
             "{other}"
+        );
+    }
+}
+
+#[test]
+fn tv_13_bi_55_oc_27_a_good_hmac_is_no_signature() {
+    // RFC 7515 appendix A.1, and its signature is indeed right for the key that everybody knows. It is the same text as
+    // the verifier of RFC 7636 appendix B: two samples, one origin.
+    let token = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+    let secret = r#"{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"}"#;
+    for algorithms in [None, Some(vec!["HS256".to_owned()])] {
+        let check = Check {
+            algorithms,
+            ..Check::default()
+        };
+        assert_eq!(
+            check.code(token, &key_set(&[secret.to_owned()])),
+            "id_token_algorithm"
         );
     }
 }

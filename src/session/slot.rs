@@ -1,0 +1,172 @@
+//! Where one session lives: its record in storage, its tokens in memory, and who is told of a change.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+
+use super::context::Context;
+use super::flight::Flight;
+use super::gate;
+use super::record::{SessionRecord, Standing};
+use super::sessions::Overview;
+use super::snapshot::Published;
+use super::{Session, SessionState};
+use crate::error::{EndReason, Error, ErrorKind, Result};
+use crate::ports::{RecordKey, SessionEvent, SessionId, Stored};
+use crate::sync::lock;
+
+/// What a record says, as an app is told.
+pub(super) fn state_of(standing: &Standing) -> SessionState {
+    match standing {
+        Standing::SignedIn(_) => SessionState::SignedIn,
+        Standing::Ended {
+            reason: EndReason::SignedOut,
+            ..
+        } => SessionState::SignedOut,
+        Standing::Ended { reason, .. } => SessionState::Ended(*reason),
+    }
+}
+
+/// Where one session of a client lives, whether somebody is signed in or not.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) context: Arc<Context>,
+    pub(crate) key: RecordKey,
+    pub(super) id: SessionId,
+    overview: Arc<Overview>,
+    pub(super) published: Published,
+    pub(super) state: watch::Sender<SessionState>,
+    /// Epoch and generation last published: an older record that arrives late is not.
+    newest: Mutex<(u64, u64)>,
+    pub(super) flight: Mutex<Option<Flight>>,
+    pub(super) gate: gate::Gate,
+    /// Refreshed tokens that storage refused to take. They are newer than anything stored.
+    pub(super) held: Mutex<Option<SessionRecord>>,
+}
+
+impl Slot {
+    pub(crate) fn new(context: Arc<Context>, key: RecordKey, overview: Arc<Overview>) -> Self {
+        let gate = gate::of(&context.ports.storage, &key);
+        Self {
+            context,
+            id: SessionId::of(&key),
+            key,
+            overview,
+            gate,
+            published: Published::default(),
+            state: watch::Sender::new(SessionState::Loading),
+            newest: Mutex::new((0, 0)),
+            flight: Mutex::new(None),
+            held: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn state(&self) -> watch::Receiver<SessionState> {
+        self.state.subscribe()
+    }
+
+    /// Makes a record, which is durable, visible to everybody. An older one than the last is passed over.
+    pub(crate) fn publish(&self, record: &SessionRecord) {
+        let mut newest = lock(&self.newest);
+        if (record.epoch, record.generation) < *newest {
+            return;
+        }
+        *newest = (record.epoch, record.generation);
+        self.published.store(record, &*self.context.ports.clock);
+        self.set_state(state_of(&record.standing));
+    }
+
+    fn set_state(&self, state: SessionState) {
+        self.state.send_replace(state);
+        self.overview.set(&self.key, state);
+    }
+
+    /// As [`set_state`](Slot::set_state), where nothing better is known.
+    fn set_state_if_unknown(&self, unknown: &[SessionState], state: SessionState) {
+        let set = self.state.send_if_modified(|current| {
+            let set = unknown.contains(current);
+            if set {
+                *current = state;
+            }
+            set
+        });
+        if set {
+            self.overview.set(&self.key, state);
+        }
+    }
+
+    /// Says that storage could not be asked, unless something better is known already.
+    pub(super) fn publish_unreadable(&self, error: &Error) {
+        if error.kind() == ErrorKind::StorageLocked {
+            self.set_state_if_unknown(&[SessionState::Loading], SessionState::StorageLocked);
+        }
+    }
+
+    pub(crate) fn emit(&self, event: SessionEvent) {
+        self.context.ports.events.event(Some(&self.id), event);
+    }
+
+    /// Says that storage has lost the record, which a second read has confirmed.
+    pub(super) fn publish_lost(&self) {
+        let _newest = lock(&self.newest);
+        self.published.clear();
+        self.set_state(SessionState::Ended(EndReason::StorageLost));
+    }
+
+    /// Epoch and generation for a new session where storage tells of none before: later than any that was seen here,
+    /// so that no handle of a lost session comes alive with the tokens of another.
+    pub(crate) fn after_newest(&self) -> (u64, u64) {
+        let (epoch, generation) = *lock(&self.newest);
+        (epoch.saturating_add(1), generation.saturating_add(1))
+    }
+
+    /// Reads the stored record.
+    pub(crate) async fn read(&self) -> Result<Option<(SessionRecord, Stored)>> {
+        match self.read_raw().await? {
+            None => Ok(None),
+            Some((record, stored)) => Ok(Some((record?, stored))),
+        }
+    }
+
+    /// Reads the stored record; one that can be read no more is told apart, so that it can be written over. One of a
+    /// newer version can be read, by others.
+    pub(crate) async fn read_raw(&self) -> Result<Option<(Result<SessionRecord>, Stored)>> {
+        let Some(stored) = self.context.load(&self.key).await? else {
+            return Ok(None);
+        };
+        match SessionRecord::decode(&stored.bytes) {
+            Err(error) if error.kind() != ErrorKind::StorageLost => Err(error),
+            record => Ok(Some((record, stored))),
+        }
+    }
+
+    /// Reads a second time before it says that the record is gone: that is never concluded from one read.
+    pub(super) async fn read_confirmed(&self) -> Result<Option<(SessionRecord, Stored)>> {
+        match self.read().await {
+            Ok(None) => self.read().await,
+            Err(error) if error.kind() == ErrorKind::StorageLost => self.read().await,
+            other => other,
+        }
+    }
+
+    /// The session that storage holds, if it holds one.
+    pub(crate) async fn restore(self: &Arc<Self>) -> Result<Option<Session>> {
+        let record = match self.read_confirmed().await {
+            Ok(Some((record, _))) => record,
+            Ok(None) => {
+                let unknown = [SessionState::Loading, SessionState::StorageLocked];
+                self.set_state_if_unknown(&unknown, SessionState::SignedOut);
+                return Ok(None);
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::StorageLost {
+                    self.publish_lost();
+                }
+                self.publish_unreadable(&error);
+                return Err(error);
+            }
+        };
+        self.publish(&record);
+        Ok(Session::of(self, &record))
+    }
+}
