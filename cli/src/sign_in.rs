@@ -60,7 +60,10 @@ pub(crate) async fn run(program: &Program, options: &SignIn) -> Result<Exit, Fai
     };
     let mut wishes = SignInOptions::default();
     if options.add_account {
-        wishes = wishes.prompt([Prompt::SelectAccount]);
+        // A prompt of one's own takes the place of the `consent` that goes with offline_access (OpenID Connect Core §11).
+        let offline = settings.scope.value.iter().any(|scope| scope == "offline_access");
+        let consent = offline.then_some(Prompt::Consent);
+        wishes = wishes.prompt([Prompt::SelectAccount].into_iter().chain(consent));
     } else if let Some((ended, _)) = here.ended(&opened.sessions)
         && let Some(hint) = &ended.display_name
     {

@@ -19,7 +19,7 @@ export async function startSignIn(issuer, extra = []) {
   const home = await mkdtemp(join(tmpdir(), 'gatepass-home-'));
   const child = spawn(
     program,
-    ['sign-in', '--json', '--no-browser', '--issuer', issuer, '--client-id', CLIENT_ID,
+    ['sign-in', '--journey', '--json', '--no-browser', '--issuer', issuer, '--client-id', CLIENT_ID,
       '--allow-http-on-loopback', ...extra],
     {
       stdio: ['pipe', 'pipe', 'pipe'],

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use gatepass::test_server::TestServer;
 
-use crate::support::{Running, World, at, events, gatepass, names, stderr};
+use crate::support::{Running, at, events, gatepass, names, stderr};
 
 const WHOLE_JOURNEY: [&str; 7] = [
     "authorization_url",
@@ -81,6 +81,7 @@ fn at_a_real_server_a_missing_browser_is_a_typed_error() {
     let server = TestServer::start().unwrap();
     let output = gatepass(&[
         "sign-in",
+        "--journey",
         "--json",
         "--issuer",
         server.issuer(),
@@ -186,6 +187,7 @@ async fn a_user_who_declines() {
 fn a_server_that_is_not_there_is_a_network_error() {
     let output = gatepass(&[
         "sign-in",
+        "--journey",
         "--json",
         "--no-browser",
         "--allow-http-on-loopback",

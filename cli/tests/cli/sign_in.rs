@@ -70,9 +70,10 @@ async fn another_account_is_beside_the_first() {
     assert!(
         asked
             .iter()
-            .any(|request| request.query_value("prompt") == Some("select_account"))
+            .any(|request| request.query_value("prompt") == Some("select_account consent"))
     );
     let status = world.one(&["status"]);
+    assert_eq!(status["can_refresh"], true);
     assert_eq!(status["sessions"], 2);
     assert_eq!(status["subject"], server.users()[1].subject());
 }
@@ -101,31 +102,6 @@ impl<'a> WithoutJson<'a> for Vec<&'a str> {
             .filter(|argument| *argument != "--json")
             .collect()
     }
-}
-
-#[tokio::test]
-async fn who_was_signed_in_is_a_hint_for_the_next_sign_in() {
-    let server = TestServer::start().unwrap();
-    let world = World::new();
-    world
-        .sign_in(
-            &server,
-            0,
-            &[
-                "--scope",
-                "openid",
-                "--scope",
-                "email",
-                "--scope",
-                "offline_access",
-            ],
-        )
-        .await;
-    server.revoke_everything();
-    world.error(9, &["token", "--refresh"]);
-    let mut program = Running::start(world.gatepass(&at(&server, &[])));
-    let url = program.next()["url"].as_str().unwrap().to_owned();
-    assert!(url.contains("login_hint=alice"), "{url}");
 }
 
 #[test]
