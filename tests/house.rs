@@ -28,10 +28,10 @@ const FEW_MAY_SEE: &[(&str, &[&str], &str)] = &[
     (
         "adapters",
         &[
-            "src/client/builder.rs",   // wires them
-            "src/client/listening.rs", // opens the loopback listener of a sign-in
-            "src/lib.rs",              // exports those that an app can choose
-            "src/test_server/",        // runs on the system's clock unless given another
+            "src/client/builder.rs",    // wires them
+            "src/session/listening.rs", // opens the loopback listener of a sign-in or a sign-out
+            "src/lib.rs",               // exports those that an app can choose
+            "src/test_server/",         // runs on the system's clock unless given another
         ],
         "everything else asks a port",
     ),

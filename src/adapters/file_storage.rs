@@ -45,6 +45,7 @@ type Result<T> = std::result::Result<T, StorageFailure>;
 #[derive(Debug)]
 pub(super) struct FileStorage {
     directory: PathBuf,
+    patience: Duration,
     writing: Mutex<()>,
     /// Whether the directory was there once: then it must not be taken for a new one when it is gone.
     seen: AtomicBool,
@@ -72,6 +73,7 @@ impl FileStorage {
     pub(super) fn new(directory: PathBuf) -> Self {
         Self {
             directory,
+            patience: PATIENCE,
             writing: Mutex::new(()),
             seen: AtomicBool::new(false),
             cleared: AtomicBool::new(false),
@@ -91,7 +93,7 @@ impl FileStorage {
             self.check_directory()?;
         }
         let path = self.directory.join(LOCK_FILE);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let process = loop {
             match Held::take(&path) {
                 Ok(Some(held)) => break held,
@@ -100,7 +102,7 @@ impl FileStorage {
                     let why = format!(
                         "another process has been writing to {} for {} s",
                         self.directory.display(),
-                        PATIENCE.as_secs()
+                        self.patience.as_secs()
                     );
                     return Err(StorageFailure::Failed(why));
                 }
@@ -123,7 +125,7 @@ impl FileStorage {
     }
 
     /// Whether there is a directory; an error if there was one and it is gone.
-    fn exists(&self) -> Result<bool> {
+    pub(super) fn exists(&self) -> Result<bool> {
         match std::fs::symlink_metadata(self.directory.join(FLOOR_FILE)) {
             Ok(_) => {
                 self.check_directory()?;

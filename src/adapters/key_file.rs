@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::file_storage::{FileStorage, Writing};
-use super::sealing::{DataKey, KeyId, fill};
+#[cfg(feature = "keyring")]
+#[cfg(not(any(target_os = "android", target_os = "ios")))]
+use super::sealing::KeyId;
+use super::sealing::{DataKey, fill};
 use crate::ports::StorageFailure;
 use crate::secret::Secret;
 
@@ -74,6 +77,7 @@ impl From<StorageFailure> for Trouble {
 
 /// The data key of the directory. The first of several processes makes it, the others take it.
 pub(super) fn data_key(files: &FileStorage, key: &FileKey, kdf: Kdf) -> Result<DataKey, Trouble> {
+    files.exists()?;
     if let Some(file) = read(files)? {
         return file.unwrap(key);
     }

@@ -25,6 +25,7 @@ use tracing::debug;
 
 use super::executor::Executor;
 use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::ports::Verdict;
 use crate::protocol::callback::MAX_URL_BYTES;
 use crate::protocol::redirect::RedirectUri;
 
@@ -36,17 +37,6 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_HEADER_BYTES: usize = MAX_URL_BYTES + 32 * 1024;
 /// What is still being written when the listener closes may take this long.
 const CLOSING_TIME: Duration = Duration::from_secs(2);
-
-/// What came of one request to the redirect URI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It is ours, and the sign-in goes on.
-    Accepted,
-    /// It is ours, and it ends the sign-in.
-    Refused,
-    /// It is not ours: the listener stays open.
-    TurnedDown,
-}
 
 /// A bound listener.
 #[derive(Debug)]
@@ -290,6 +280,10 @@ where
             shared.close.send_replace(true);
             page(StatusCode::OK, Page::Failed)
         }
+        Verdict::SignedOut => {
+            shared.close.send_replace(true);
+            page(StatusCode::OK, Page::SignedOut)
+        }
     }
 }
 
@@ -297,6 +291,7 @@ where
 enum Page {
     Done,
     Failed,
+    SignedOut,
     NotOurs,
     NotHere,
 }
@@ -315,15 +310,16 @@ fn page(status: StatusCode, page: Page) -> Response<Full<Bytes>> {
             "You are not signed in",
             "Go back to the app to see why. You can close this window.",
         ),
+        Page::SignedOut => ("ok", "You are signed out", "You can close this window."),
         Page::NotOurs => (
             "no",
-            "This is not the sign-in that is under way",
-            "Go back to the app and sign in from there.",
+            "The app is not waiting for this",
+            "Go back to the app and begin there.",
         ),
         Page::NotHere => (
             "no",
             "There is nothing here",
-            "A sign-in is under way in another window.",
+            "The app is waiting for another window.",
         ),
     };
     let body = PAGE

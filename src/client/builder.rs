@@ -35,6 +35,7 @@ pub struct ClientBuilder {
     issuer: String,
     client_id: String,
     redirect: String,
+    post_logout_redirect: Option<String>,
     scopes: Vec<String>,
     apis: Vec<(String, Target)>,
     policy: TransportPolicy,
@@ -56,6 +57,7 @@ impl ClientBuilder {
             issuer,
             client_id,
             redirect: "http://127.0.0.1/callback".to_owned(),
+            post_logout_redirect: None,
             scopes: vec!["openid".to_owned()],
             apis: Vec::new(),
             policy: TransportPolicy::default(),
@@ -76,6 +78,14 @@ impl ClientBuilder {
     /// [`RedirectUri`] for the three kinds and their form.
     pub fn redirect(mut self, uri: impl Into<String>) -> Self {
         self.redirect = uri.into();
+        self
+    }
+
+    /// Where the browser comes back to after [`SignOut::EndSession`](crate::SignOut::EndSession), as registered at the server
+    /// for that purpose (OpenID Connect RP-Initiated Logout 1.0 §3). Of the same three kinds as the
+    /// [`redirect`](ClientBuilder::redirect). Unless set, the server's own page is the last one that the user sees.
+    pub fn post_logout_redirect(mut self, uri: impl Into<String>) -> Self {
+        self.post_logout_redirect = Some(uri.into());
         self
     }
 
@@ -229,15 +239,21 @@ impl ClientBuilder {
             },
             lock: lock.unwrap_or_else(|| Arc::new(SingleProcess)),
             events: self.events.unwrap_or_else(|| Arc::new(NoEvents)),
+            user_agent: self.user_agent.or_else(default_user_agent),
         };
-        let context = Arc::new(Context::new(ports, issuer, self.client_id, policy, apis));
+        let post_logout_redirect = self
+            .post_logout_redirect
+            .map(|uri| RedirectUri::parse(&uri))
+            .transpose()?;
+        let mut context = Context::new(ports, issuer, self.client_id, policy, apis);
+        context.post_logout_redirect = post_logout_redirect;
+        let context = Arc::new(context);
         let sessions = Sessions::new(Arc::clone(&context), self.accounts)?;
         Ok(Client(Arc::new(Inner {
             context,
             sessions,
             redirect,
             scope,
-            user_agent: self.user_agent.or_else(default_user_agent),
             sign_in_timeout: self.sign_in_timeout,
             attempts: Mutex::new(HashMap::new()),
             unsettled: AtomicBool::new(true),

@@ -21,8 +21,8 @@ pub use self::builder::ClientBuilder;
 pub use self::pending::{Canceller, PendingSignIn, SignInProgress};
 
 use self::pending::Attempt;
-use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::ports::{UserAgent, UserAgentFailure};
+use crate::error::{Error, Result};
+use crate::ports::UserAgentFailure;
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::redirect::RedirectUri;
 use crate::protocol::scope::Scope;
@@ -59,7 +59,6 @@ struct Inner {
     sessions: Sessions,
     redirect: RedirectUri,
     scope: Scope,
-    user_agent: Option<Arc<dyn UserAgent>>,
     sign_in_timeout: Duration,
     /// The sign-ins that a caller in this process waits for, by the name of their flow record.
     attempts: Mutex<HashMap<String, Arc<Attempt>>>,
@@ -161,15 +160,6 @@ impl Client {
             .context
             .run(async move { inner.forget_everything().await })
             .await
-    }
-
-    fn no_user_agent(&self) -> Error {
-        Error::new(
-            ErrorKind::NoBrowser,
-            Stage::UserAgent,
-            "no_user_agent",
-            "this client has no browser to open: give it one with ClientBuilder::user_agent, or show the URL of begin_sign_in yourself",
-        )
     }
 }
 

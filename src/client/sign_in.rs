@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{debug, info};
 
 use super::flow::{FlowRecord, Progress};
-use super::listening::Listening;
+use super::listening;
 use super::pending::{Attempt, CancelOnDrop, PendingSignIn, expired, superseded};
 use super::{Client, Inner};
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -17,8 +17,9 @@ use crate::protocol::par::{self, PushedRequest};
 use crate::protocol::pkce::CodeVerifier;
 use crate::secret::Secret;
 use crate::session::Session;
-use crate::session::context::COMMIT_ATTEMPTS;
+use crate::session::context::{COMMIT_ATTEMPTS, no_user_agent};
 use crate::session::knowledge::Keys;
+use crate::session::listening::Listening;
 use crate::session::sessions::Accounts;
 use crate::sync::lock;
 
@@ -37,7 +38,8 @@ impl Client {
     /// [`ErrorKind::Server`], [`ErrorKind::Protocol`] and [`ErrorKind::ProtectionUnavailable`] from the exchanges
     /// with the server. A session that is stored stays as it was.
     pub async fn sign_in(&self, options: SignInOptions) -> Result<Session> {
-        let user_agent = self.0.user_agent.clone().ok_or_else(|| self.no_user_agent())?;
+        let user_agent = self.0.context.ports.user_agent.clone();
+        let user_agent = user_agent.ok_or_else(no_user_agent)?;
         let pending = self.begin_sign_in(options).await?;
         let _cancel = CancelOnDrop(pending.canceller());
         let request = UserAgentRequest::new(pending.authorization_url(), pending.redirect_uri());
@@ -197,7 +199,7 @@ impl Inner {
             diagnostic_id: diagnostic_id.clone(),
             attempt: Arc::clone(&attempt),
         };
-        listening.serve(self, &attempt);
+        listening::serve(listening, self, &attempt);
         let inner = Arc::clone(self);
         self.context
             .spawn(async move { inner.attend(attempt, key, deadline, &diagnostic_id).await });

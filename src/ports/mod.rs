@@ -28,6 +28,7 @@ pub use self::spawner::Spawner;
 #[cfg(any(test, feature = "conformance"))]
 pub(crate) use self::storage::conformance;
 pub use self::storage::{CommitOutcome, Generation, RecordKey, SecureStorage, StorageFailure, Stored};
+pub(crate) use self::user_agent::Verdict;
 pub use self::user_agent::{UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn};
 
 /// A boxed future that can move between threads.
@@ -43,4 +44,6 @@ pub(crate) struct Ports {
     pub(crate) spawner: Arc<dyn Spawner>,
     pub(crate) lock: Arc<dyn ProcessLock>,
     pub(crate) events: Arc<dyn EventSink>,
+    /// `None` where the app opens the browser itself.
+    pub(crate) user_agent: Option<Arc<dyn UserAgent>>,
 }

@@ -55,6 +55,20 @@ impl Debug for UserAgentReturn {
     }
 }
 
+/// What came of one request to the redirect URI, for the one who shows the browser a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "loopback"), allow(dead_code, reason = "only a listener asks"))]
+pub(crate) enum Verdict {
+    /// It is ours, and the sign-in goes on.
+    Accepted,
+    /// It is ours, and it ends the sign-in.
+    Refused,
+    /// It is ours, and ends a sign-out.
+    SignedOut,
+    /// It is not ours: the listener stays open.
+    TurnedDown,
+}
+
 /// Why the visit failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

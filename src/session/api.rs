@@ -21,8 +21,8 @@ use crate::protocol::www_authenticate::Challenge;
 ///
 /// A request to an origin listed with [`ClientBuilder::api`](crate::ClientBuilder::api) carries the access token
 /// in its `Authorization` header (RFC 6750 §2.1), refreshed first if need be; an answer of 401 that refuses the token is met
-/// with one refresh and one more try. A request to any other origin passes through untouched. Redirects are not followed,
-/// so a token never travels to another origin (RFC 6750 §5.3).
+/// with one refresh and one more try. A request to any other origin passes through untouched, by https like all others.
+/// Redirects are not followed, so a token never travels to another origin (RFC 6750 §5.3).
 #[derive(Clone, Debug)]
 pub struct SessionHttp {
     session: Session,
@@ -215,7 +215,7 @@ impl ApiRequest {
     /// Dropping the future may abort the request, as with any HTTP client; a refresh that it began goes on.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`] if the request is not well-formed; [`ErrorKind::Network`] if no whole answer
+    /// [`ErrorKind::Configuration`] if the request is not well-formed, or not for https; [`ErrorKind::Network`] if no whole answer
     /// came; else as [`Session::access_token`].
     pub async fn send(self) -> Result<ApiResponse> {
         let request = self.request?;
@@ -224,18 +224,8 @@ impl ApiRequest {
             let target = target.clone();
             self.session.send_with_token(Stage::Api, &target, request).await?
         } else {
-            let ports = context.ports.clone();
-            let host = request.url.host_str().unwrap_or_default().to_owned();
-            let exchange = async move {
-                ports.http.send(request).await.map_err(|failure| {
-                    Error::new(
-                        ErrorKind::Network(failure.delivery),
-                        Stage::Api,
-                        failure.reason.code(),
-                        format!("the request to {host} failed: {}", failure.detail),
-                    )
-                })
-            };
+            let core = context.clone();
+            let exchange = async move { core.send(Stage::Api, request).await };
             context.run(exchange).await?
         };
         Ok(ApiResponse(response))

@@ -22,6 +22,7 @@ use crate::ports::{
 };
 use crate::protocol::endpoint::TransportPolicy;
 use crate::protocol::issuer::Issuer;
+use crate::protocol::redirect::RedirectUri;
 use crate::protocol::target::Target;
 
 /// No connection that idled longer carries a code or a refresh token: it may be dead, and then nobody knows
@@ -37,6 +38,7 @@ pub(crate) struct Context {
     pub(crate) policy: TransportPolicy,
     pub(crate) apis: Vec<Api>,
     pub(crate) names: Names,
+    pub(crate) post_logout_redirect: Option<RedirectUri>,
     pub(super) knowledge: Knowledge,
     busy: watch::Sender<usize>,
 }
@@ -74,6 +76,7 @@ impl Context {
     ) -> Self {
         Self {
             names: Names::new(issuer.as_str(), &client_id),
+            post_logout_redirect: None,
             ports,
             issuer,
             client_id,
@@ -311,6 +314,16 @@ pub(crate) fn contended() -> Error {
         Stage::Storage,
         "storage_contended",
         "other processes keep changing the same record; try again",
+    )
+}
+
+/// There is no browser to open.
+pub(crate) fn no_user_agent() -> Error {
+    Error::new(
+        ErrorKind::NoBrowser,
+        Stage::UserAgent,
+        "no_user_agent",
+        "this client has no browser to open: give it one with ClientBuilder::user_agent, or show the URL of begin_sign_in yourself",
     )
 }
 

@@ -29,9 +29,11 @@ mod authorize;
 mod begin;
 mod commit;
 pub(crate) mod context;
+mod end_session;
 mod flight;
 mod gate;
 pub(crate) mod knowledge;
+pub(crate) mod listening;
 pub(crate) mod names;
 pub(crate) mod record;
 mod refresh;
@@ -43,6 +45,7 @@ mod stored;
 
 pub use self::api::{ApiRequest, ApiResponse, SessionHttp};
 pub use self::authorize::Authorized;
+pub use self::end_session::BrowserSession;
 pub use self::sign_out::{Revocation, SignOut, SignedOut};
 pub use self::stored::StoredSession;
 

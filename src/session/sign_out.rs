@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tracing::debug;
 
 use super::context::{COMMIT_ATTEMPTS, contended};
+use super::end_session::BrowserSession;
 use super::record::{SessionRecord, Standing};
 use super::{Session, Slot};
 use crate::error::{EndReason, Error, Result};
 use crate::ports::{CommitOutcome, SessionEvent};
-use crate::protocol::token::RefreshToken;
+use crate::protocol::token::{IdToken, RefreshToken};
 use crate::sync::lock;
 
 /// How far a sign-out reaches.
@@ -21,6 +22,10 @@ pub enum SignOut {
     /// Forget it here, then revoke the grant at the server (RFC 7009), without opening a browser.
     #[default]
     Revoke,
+    /// Forget it here, revoke the grant, then end the user's session at the server as well, in the browser (OpenID Connect
+    /// RP-Initiated Logout 1.0), so that the next sign-in asks for the password again. Other apps that the user reached
+    /// through the same server may be signed out with it.
+    EndSession,
 }
 
 /// What came of a sign-out. Here the user is signed out in every case.
@@ -29,6 +34,8 @@ pub enum SignOut {
 pub struct SignedOut {
     /// What came of the revocation at the server.
     pub revocation: Revocation,
+    /// What came of ending the session in the browser.
+    pub browser_session: BrowserSession,
 }
 
 /// What came of revoking the grant.
@@ -49,6 +56,9 @@ impl Session {
     /// Signs out. The local part is done, durably, before the server is asked, so it holds without a network; a
     /// refresh that is under way cannot bring the session back.
     ///
+    /// With [`SignOut::EndSession`] it then waits for the browser to come back, for at most five minutes; the user may as well
+    /// close it.
+    ///
     /// Safe to cancel: dropping the future stops the waiting, never the sign-out.
     ///
     /// # Errors
@@ -64,17 +74,25 @@ impl Session {
     }
 }
 
+/// What the server is told with.
+struct Forgotten {
+    refresh_token: Option<RefreshToken>,
+    id_token: Option<IdToken>,
+}
+
 impl Slot {
     async fn sign_out(self: &Arc<Self>, epoch: u64, how: SignOut) -> Result<SignedOut> {
-        let Some(refresh_token) = self.forget(epoch).await? else {
+        let Some(forgotten) = self.forget(epoch).await? else {
             return Ok(SignedOut {
                 revocation: Revocation::NotNeeded,
+                browser_session: BrowserSession::NotAsked,
             });
         };
         self.emit(SessionEvent::SignedOut);
-        let revocation = match (how, refresh_token) {
+        // The grant outlives the session in the browser, so it goes first.
+        let revocation = match (how, forgotten.refresh_token) {
             (SignOut::Local, _) | (_, None) => Revocation::NotNeeded,
-            (SignOut::Revoke, Some(token)) => match self.context.revoke(&token).await {
+            (SignOut::Revoke | SignOut::EndSession, Some(token)) => match self.context.revoke(&token).await {
                 Ok(true) => Revocation::Done,
                 Ok(false) => Revocation::NotOffered,
                 Err(error) => {
@@ -83,7 +101,14 @@ impl Slot {
                 }
             },
         };
-        Ok(SignedOut { revocation })
+        let browser_session = match how {
+            SignOut::Local | SignOut::Revoke => BrowserSession::NotAsked,
+            SignOut::EndSession => self.context.end_session(forgotten.id_token.as_ref()).await,
+        };
+        Ok(SignedOut {
+            revocation,
+            browser_session,
+        })
     }
 
     /// Replaces the record, whatever it is, by one that says nothing but that the session is over.
@@ -119,11 +144,7 @@ impl Slot {
 
     /// Replaces the record by one without tokens, of the next epoch: whatever is still under way for the old one
     /// meets it and is dropped. `None` if this session was over before.
-    #[allow(
-        clippy::option_option,
-        reason = "no session, a session without a refresh token, one with"
-    )]
-    async fn forget(&self, epoch: u64) -> Result<Option<Option<RefreshToken>>> {
+    async fn forget(&self, epoch: u64) -> Result<Option<Forgotten>> {
         for _ in 0..COMMIT_ATTEMPTS {
             let Some((stored, raw)) = self.read_confirmed().await? else {
                 self.publish_lost();
@@ -144,7 +165,10 @@ impl Slot {
                 .as_ref()
                 .and_then(|r| r.signed_in())
                 .and_then(|s| s.refresh_token.clone());
-            let newest = held_token.or_else(|| session.refresh_token.clone());
+            let forgotten = Forgotten {
+                refresh_token: held_token.or_else(|| session.refresh_token.clone()),
+                id_token: session.id_token.clone(),
+            };
             let record = SessionRecord {
                 epoch: epoch + 1,
                 generation: stored.generation + 1,
@@ -162,7 +186,7 @@ impl Slot {
                 CommitOutcome::Committed(_) => {
                     *lock(&self.held) = None;
                     self.publish(&record);
-                    return Ok(Some(newest));
+                    return Ok(Some(forgotten));
                 }
                 CommitOutcome::Conflict(_) => {}
             }

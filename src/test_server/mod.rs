@@ -6,6 +6,18 @@
 //! forgive would fail in production too. [`TestBrowser`] plays the browser and the user;
 //! [`TestServer::requests`] tells what the app has sent; an injected [`Clock`] makes time travel.
 //!
+//! | to test | use |
+//! |---|---|
+//! | lost, late, held, broken and foreign answers | [`fault`](TestServer::fault), [`Gate`], [`CannedAnswer`] |
+//! | breaches of the standards | [`misbehave`](TestServer::misbehave), [`Mistake`] |
+//! | expiry, a year in a moment, clocks that disagree | [`TestClock`], [`ClockOffset`] |
+//! | rotation of refresh tokens, and of keys | [`Rotation`], [`rotate_keys`](TestServer::rotate_keys) |
+//! | pushed authorization requests | [`Par`] |
+//! | several APIs, audiences and scopes | [`TestApi`] |
+//! | other clients, several accounts | [`TestClient`], [`TestUser`] |
+//!
+//! `docs/testing.md` is the guide, with an example of each.
+//!
 //! Its first client is [`client_id`](TestServer::client_id), with these redirect URIs:
 //! `http://127.0.0.1/callback` and `http://[::1]/callback` with any port, `https://app.example.com/callback`,
 //! `com.example.app:/callback`; after sign-out also the same with `/signed-out`. The builder can register more.
@@ -91,7 +103,12 @@ use std::thread::JoinHandle;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// A running authorization server with a protected API.
+/// The examples of the guide compile and run, or the tests fail.
+#[cfg(all(doctest, feature = "http", feature = "loopback"))]
+#[doc = include_str!("../../docs/testing.md")]
+struct Guide;
+
+/// A running authorization server with protected APIs.
 ///
 /// Clones are handles to the same server. It stops, and its port is free again, when the last is dropped.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 // The program under test, started as a person's script would: arguments in, one JSON object a line out.
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,17 +10,33 @@ import { CLIENT_ID } from './provider.mjs';
 
 const PATIENCE = 30_000;
 
-/** `gatepass sign-in` against `issuer`. Its files go to a folder of its own. */
-export async function startSignIn(issuer, extra = []) {
+function programPath() {
   const program = process.env.GATEPASS_BIN;
   if (!program) {
     throw new Error('GATEPASS_BIN names no program; `cargo xtask test interop` builds it and sets this');
   }
+  return program;
+}
+
+let help = null;
+
+/** Whether `gatepass sign-in` knows this option. */
+export function knows(option) {
+  help ??= execFileSync(programPath(), ['sign-in', '--help'], { encoding: 'utf8' });
+  return help.includes(option);
+}
+
+/** `gatepass sign-in` against `issuer`, through the whole life of a session. Its files go to a folder of its own. */
+export async function startSignIn(issuer, extra = [], environment = {}) {
+  const program = programPath();
+  // Where it can stay signed in, it does unless it is told to go through everything.
+  const journey = knows('--journey') ? ['--journey'] : [];
+  const loopback = issuer.startsWith('http:') ? ['--allow-http-on-loopback'] : [];
   const home = await mkdtemp(join(tmpdir(), 'gatepass-home-'));
   const child = spawn(
     program,
-    ['sign-in', '--journey', '--json', '--no-browser', '--issuer', issuer, '--client-id', CLIENT_ID,
-      '--allow-http-on-loopback', ...extra],
+    ['sign-in', '--json', '--no-browser', '--issuer', issuer, '--client-id', CLIENT_ID,
+      ...loopback, ...journey, ...extra],
     {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: {
@@ -30,6 +46,7 @@ export async function startSignIn(issuer, extra = []) {
         XDG_DATA_HOME: join(home, 'data'),
         XDG_STATE_HOME: join(home, 'state'),
         XDG_CACHE_HOME: join(home, 'cache'),
+        ...environment,
       },
     },
   );

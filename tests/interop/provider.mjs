@@ -5,11 +5,14 @@
 
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 
-import { Provider } from 'oidc-provider';
+import { Provider, errors } from 'oidc-provider';
 
 export const CLIENT_ID = 'gatepass-interop';
 export const CLAIMED_HTTPS = 'https://app.example.com/callback';
+export const PRIVATE_USE = 'com.example.app:/callback';
+export const RESOURCE = 'https://api.example.com/';
 
 const CONFIGURATION = {
   clients: [
@@ -24,7 +27,7 @@ const CONFIGURATION = {
         'http://127.0.0.1/callback',
         'http://[::1]/callback',
         CLAIMED_HTTPS,
-        'com.example.app:/callback',
+        PRIVATE_USE,
       ],
     },
   ],
@@ -38,6 +41,17 @@ const CONFIGURATION = {
     userinfo: { enabled: true },
     revocation: { enabled: true },
     rpInitiatedLogout: { enabled: true },
+    // RFC 9126: nothing in the browser's address bar but a reference to what was pushed.
+    pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: true },
+    // RFC 8707: tokens for one API only, once the client names it.
+    resourceIndicators: {
+      enabled: true,
+      useGrantedResource: () => true,
+      getResourceServerInfo: (_ctx, resource) => {
+        if (resource !== RESOURCE) throw new errors.InvalidTarget();
+        return { scope: 'openid profile offline_access', audience: RESOURCE, accessTokenFormat: 'opaque' };
+      },
+    },
   },
 };
 
@@ -49,6 +63,8 @@ const TOKEN_EVENTS = ['issued', 'saved', 'consumed', 'destroyed'].flatMap((what)
 const REQUEST_EVENTS = [
   'authorization.success',
   'authorization.error',
+  'pushed_authorization_request.success',
+  'pushed_authorization_request.error',
   'grant.success',
   'grant.error',
   'grant.revoked',
@@ -57,12 +73,12 @@ const REQUEST_EVENTS = [
   'server_error',
 ];
 
-/** Starts the server on a port the operating system chose. */
-export async function startProvider() {
-  const server = createServer();
+/** Starts the server on a port the operating system chose; with `{ key, cert }`, over TLS. */
+export async function startProvider(tls) {
+  const server = tls ? createTlsServer(tls) : createServer();
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const issuer = `${tls ? 'https' : 'http'}://127.0.0.1:${server.address().port}`;
 
   const provider = new Provider(issuer, CONFIGURATION);
   const diary = [];
@@ -70,16 +86,58 @@ export async function startProvider() {
     // An opaque token's id is its value.
     provider.on(event, (token) => diary.push({ event, token: token.jti }));
   }
+  provider.on('access_token.saved', (token) => diary.push({ event: 'access_token.saved', aud: token.aud }));
   for (const event of REQUEST_EVENTS) {
     provider.on(event, (ctx, error) =>
-      diary.push({ event, grant: ctx?.oidc?.params?.grant_type, error: error?.error ?? error?.message }),
+      diary.push({
+        event,
+        grant: ctx?.oidc?.params?.grant_type,
+        // What the client sent: this is the wire, and not what the server made of it.
+        sent: ctx?.oidc?.params?.refresh_token,
+        error: error?.error ?? error?.message,
+      }),
     );
   }
+  // Trouble on the way, for as long as a test wants it.
+  let trouble = null;
+  let tokenRequests = 0;
+  provider.use((ctx, next) => {
+    if (ctx.path === '/token' && ctx.method === 'POST' && !ctx.get('x-interop')) {
+      tokenRequests += 1;
+      if (trouble) return trouble(tokenRequests, ctx, next);
+    }
+    return next();
+  });
   server.on('request', provider.callback());
 
   return {
     issuer,
     diary,
+
+    /** Forgets the last test. */
+    clear() {
+      diary.length = 0;
+      tokenRequests = 0;
+      trouble = null;
+    },
+
+    /**
+     * Lets `act(number, ctx, next)` stand before the token endpoint; requests of the client are counted from 1,
+     * those of the test itself are not.
+     */
+    meddle(act) {
+      trouble = act;
+    },
+
+    /** How often the client asked the token endpoint. */
+    tokenRequests: () => tokenRequests,
+
+    /** The refresh tokens the client sent, in the order the server decided about them. */
+    sentRefreshTokens() {
+      return diary
+        .filter(({ event, grant }) => /^grant\.(success|error)$/.test(event) && grant === 'refresh_token')
+        .map(({ sent }) => sent);
+    },
 
     /** Every refresh token it issued, oldest first. */
     refreshTokens() {
@@ -94,7 +152,8 @@ export async function startProvider() {
         client_id: CLIENT_ID,
         refresh_token: token,
       });
-      const response = await fetch(`${issuer}/token`, { method: 'POST', body });
+      const headers = { 'x-interop': 'the test' };
+      const response = await fetch(`${issuer}/token`, { method: 'POST', headers, body });
       return { status: response.status, ...(await response.json()) };
     },
 

@@ -21,6 +21,8 @@ pub(crate) enum Part {
     Swift,
     /// Node, npm and Chromium, for the sign-in test against a real authorization server.
     Interop,
+    /// A Secret Service and the bus it lives on, for the tests of the keychain. Linux only.
+    Keychain,
     /// rustfmt, clippy, cargo-deny and the oldest supported Rust.
     Lint,
 }

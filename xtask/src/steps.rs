@@ -50,6 +50,28 @@ const CHROMIUM: Need = Need {
     package: "chromium",
     plain: "Chromium; or set CHROMIUM to a browser",
 };
+const SECRET_SERVICE: [Need; 4] = [
+    Need {
+        program: "gnome-keyring-daemon",
+        package: "gnome-keyring",
+        plain: "GNOME Keyring",
+    },
+    Need {
+        program: "dbus-daemon",
+        package: "dbus",
+        plain: "D-Bus",
+    },
+    Need {
+        program: "dbus-send",
+        package: "dbus",
+        plain: "D-Bus's tools",
+    },
+    Need {
+        program: "secret-tool",
+        package: "libsecret-tools",
+        plain: "libsecret's secret-tool",
+    },
+];
 const DEBOOTSTRAP: Need = Need {
     program: "debootstrap",
     package: "debootstrap",
@@ -71,7 +93,8 @@ pub(crate) fn programs(place: &Place, part: Part) -> Vec<Need> {
     match part {
         Part::Kotlin => JAVA.into(),
         Part::Swift if swift::find(place) == Swift::Missing => vec![DEBOOTSTRAP],
-        Part::Swift | Part::Lint => Vec::new(),
+        Part::Keychain if cfg!(target_os = "linux") => SECRET_SERVICE.into(),
+        Part::Swift | Part::Keychain | Part::Lint => Vec::new(),
         Part::Interop if browser_named() => NODE.into(),
         Part::Interop => NODE.into_iter().chain([CHROMIUM]).collect(),
     }
@@ -102,6 +125,7 @@ pub(crate) fn of(place: &Place, part: Part) -> Vec<Step> {
             missing: |place| !is_stamped(&npm_lock(place), &npm_stamp(place)),
             work: fetch_npm_packages,
         }],
+        Part::Keychain => Vec::new(),
         Part::Lint => vec![
             Step {
                 what: "rustfmt and clippy".into(),
@@ -147,6 +171,14 @@ pub(crate) fn verify(place: &Place, part: Part) -> Result<Vec<String>> {
             let node = answer(run::program("node", ["--version"]), "v")?;
             vec![format!("Node.js {node}"), answer(browser, "Chrom")?]
         }
+        Part::Keychain if cfg!(target_os = "linux") => vec![
+            answer(
+                run::program("gnome-keyring-daemon", ["--version"]),
+                "gnome-keyring",
+            )?,
+            answer(run::program("dbus-daemon", ["--version"]), "D-Bus ")?,
+        ],
+        Part::Keychain => Vec::new(),
         Part::Lint => vec![
             answer(
                 run::program("rustup", ["run", MSRV, "rustc", "--version"]),

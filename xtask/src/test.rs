@@ -29,6 +29,8 @@ enum Readiness {
     Ready,
     /// The checkout holds no such code yet: never a failure. Goes when every part has landed.
     NoCode(&'static str),
+    /// There is no such thing on this kind of machine: never a failure.
+    NotHere(&'static str),
     /// The machine lacks something.
     NoToolchain(String),
 }
@@ -44,7 +46,7 @@ struct Part {
 /// Everything, from nothing, on two cores.
 const TOTAL_BUDGET: Duration = Duration::from_secs(45 * 60);
 
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     Part {
         name: "rust",
         budget: Some(Duration::from_secs(5 * 60)),
@@ -69,13 +71,24 @@ const PARTS: [Part; 4] = [
         readiness: interop_readiness,
         work: interop,
     },
+    Part {
+        name: "keychain",
+        budget: Some(Duration::from_secs(3 * 60)),
+        readiness: keychain_readiness,
+        work: keychain,
+    },
 ];
 
 /// Runs the parts; `false` if any failed.
 pub(crate) fn test(place: &Place, arguments: &TestArguments) -> Result<bool> {
     let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
     if ci {
-        let parts = vec![setup::Part::Kotlin, setup::Part::Swift, setup::Part::Interop];
+        let parts = vec![
+            setup::Part::Kotlin,
+            setup::Part::Swift,
+            setup::Part::Interop,
+            setup::Part::Keychain,
+        ];
         setup::setup(place, &SetupArguments { yes: true, parts })?;
     }
     let named = |part: &Part| arguments.parts.iter().any(|name| name == part.name);
@@ -95,6 +108,7 @@ fn run_part(place: &Place, part: &Part, required: bool) -> Row {
     let start = Instant::now();
     let outcome = match (part.readiness)(place) {
         Readiness::NoCode(what) => Outcome::NotRun(format!("no {what} yet")),
+        Readiness::NotHere(why) => Outcome::NotRun(why.to_owned()),
         Readiness::NoToolchain(why) if required => Outcome::Failed(why),
         Readiness::NoToolchain(why) => Outcome::NotRun(why),
         Readiness::Ready => match (part.work)(place) {
@@ -217,6 +231,39 @@ fn interop(place: &Place) -> Result<()> {
         .env("GATEPASS_BIN", program)
         .env("CHROMIUM", steps::browser()?);
     run::shown(command)
+}
+
+fn keychain_readiness(_: &Place) -> Readiness {
+    if !cfg!(target_os = "linux") {
+        return Readiness::NotHere("a Secret Service of one's own is to be had on Linux only");
+    }
+    let programs = ["gnome-keyring-daemon", "dbus-daemon", "dbus-send", "secret-tool"];
+    lacking(&programs, "keychain")
+}
+
+/// The tests of storage that need a real Secret Service; each starts its own.
+fn keychain(place: &Place) -> Result<()> {
+    let tests = |more: &[&str]| {
+        let arguments = [
+            "test",
+            "-p",
+            "gatepass",
+            "--features",
+            "conformance",
+            "--test",
+            "storage",
+        ];
+        let mut command = run::program("cargo", arguments);
+        command.args(["--", "--ignored", "secret_service::"]).args(more);
+        command.current_dir(&place.root);
+        command
+    };
+    run::shown(tests(&[]))?;
+    // A filter that meets nothing is content with it.
+    if !run::quiet(tests(&["--list"]))?.contains("secret_service::") {
+        bail!("there are no tests of the Secret Service");
+    }
+    Ok(())
 }
 
 /// Whether the programs of a part are on the PATH.

@@ -246,6 +246,22 @@ fn a_directory_that_goes_while_in_use_is_not_empty() {
     assert_eq!(value(&storage, "a"), b"1");
 }
 
+#[test]
+fn a_writer_that_is_stopped_does_not_stop_the_others_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    put(&at(&directory), "a", b"1");
+    let stopped = Held::take(&path(&directory, LOCK_FILE)).unwrap().unwrap();
+    let storage = FileStorage {
+        patience: Duration::from_millis(20),
+        ..at(&directory)
+    };
+    let outcome = storage.commit(&key("b"), Generation::ABSENT, b"1");
+    assert!(matches!(outcome, Err(StorageFailure::Failed(_))), "{outcome:?}");
+    assert_eq!(value(&storage, "a"), b"1", "reading needs no turn");
+    drop(stopped);
+    put(&storage, "b", b"1");
+}
+
 /// A directory that was made anew must not repeat what a process that knew the old one still has in mind.
 #[test]
 fn generations_rise_over_the_end_of_a_directory() {

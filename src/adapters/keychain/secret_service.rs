@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use secret_service::blocking::{Collection, Item, SecretService};
 use secret_service::{EncryptionType, Error};
+use zbus::DBusError as _;
 use zeroize::Zeroizing;
 
 use super::Vault;
@@ -105,33 +106,36 @@ impl Vault for SystemVault {
     }
 }
 
-/// No text of the service's goes further than its names: nobody knows what it quotes.
+const ABSENT: &str = "there is no Secret Service (GNOME Keyring, KWallet, KeePassXC) on this D-Bus session; \
+                      choose EncryptedFileStorage explicitly, or start one";
+
+/// No text of the service's goes further than the names of its errors: nobody knows what it quotes.
 fn failure(error: Error) -> StorageFailure {
-    const ABSENT: &str = "there is no Secret Service (GNOME Keyring, KWallet, KeePassXC) on this D-Bus session; \
-                          choose EncryptedFileStorage explicitly, or start one";
+    let failed = |why: &str| StorageFailure::Failed(why.to_owned());
     match error {
         Error::Locked | Error::Prompt => StorageFailure::Locked,
-        Error::Unavailable => StorageFailure::Failed(ABSENT.to_owned()),
-        Error::Zbus(zbus::Error::MethodError(name, ..)) => match name.as_str() {
-            "org.freedesktop.Secret.Error.IsLocked" => StorageFailure::Locked,
-            "org.freedesktop.DBus.Error.ServiceUnknown" | "org.freedesktop.DBus.Error.NameHasNoOwner" => {
-                StorageFailure::Failed(ABSENT.to_owned())
-            }
-            name => StorageFailure::Failed(format!("the Secret Service failed: {name}")),
-        },
+        Error::Unavailable => failed(ABSENT),
+        Error::Zbus(zbus::Error::MethodError(name, ..)) => refused(&name),
+        Error::Zbus(zbus::Error::FDO(error)) => refused(&error.name()),
+        Error::ZbusFdo(error) => refused(&error.name()),
+        Error::Zbus(zbus::Error::Connection(error, _)) => failed(&format!("{ABSENT} (no bus: {error})")),
         Error::Zbus(zbus::Error::InputOutput(error)) => {
-            StorageFailure::Failed(format!("the D-Bus session is not reached: {error}"))
+            failed(&format!("the D-Bus session went away: {error}"))
         }
-        Error::ZbusFdo(zbus::fdo::Error::ServiceUnknown(_) | zbus::fdo::Error::NameHasNoOwner(_)) => {
+        Error::Crypto(_) => failed("what the Secret Service sends cannot be decrypted"),
+        Error::NoResult => failed("the Secret Service has no collection to keep keys in"),
+        Error::PromptDisconnected => failed("the Secret Service went away while it asked the user"),
+        _ => failed("the Secret Service does not speak as it should"),
+    }
+}
+
+/// What the name of a D-Bus error means.
+fn refused(name: &str) -> StorageFailure {
+    match name {
+        "org.freedesktop.Secret.Error.IsLocked" => StorageFailure::Locked,
+        "org.freedesktop.DBus.Error.ServiceUnknown" | "org.freedesktop.DBus.Error.NameHasNoOwner" => {
             StorageFailure::Failed(ABSENT.to_owned())
         }
-        Error::Crypto(_) => {
-            StorageFailure::Failed("what the Secret Service sends cannot be decrypted".to_owned())
-        }
-        Error::NoResult => {
-            StorageFailure::Failed("the Secret Service has no collection to keep keys in".to_owned())
-        }
-        Error::PromptDisconnected => StorageFailure::Failed("the Secret Service went away".to_owned()),
-        _ => StorageFailure::Failed("the Secret Service failed".to_owned()),
+        name => StorageFailure::Failed(format!("the Secret Service failed: {name}")),
     }
 }

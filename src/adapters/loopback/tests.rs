@@ -285,11 +285,7 @@ async fn the_page_says_nothing_of_the_request_and_loads_nothing() {
             200,
             "You are not signed in",
         ),
-        (
-            "/callback?code=theirs&x=",
-            400,
-            "This is not the sign-in that is under way",
-        ),
+        ("/callback?code=theirs&x=", 400, "The app is not waiting for this"),
         ("/nowhere?x=", 404, "There is nothing here"),
     ] {
         let open = open().await;

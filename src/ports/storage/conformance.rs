@@ -1,7 +1,7 @@
 //! The contract of [`SecureStorage`] as a suite that any adapter can be run against.
 
-// A suite is a test wherever it is compiled.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+// A suite is a test wherever it is compiled; public with the feature `conformance`.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, unreachable_pub)]
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};

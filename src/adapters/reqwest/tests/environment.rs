@@ -111,6 +111,17 @@ fn tls_server(authority: &Authority) -> Server {
     Server::over(Some(tls), |_, line| line.say(ANSWER)).unwrap()
 }
 
+/// Carries bytes both ways until both sides have hung up.
+fn join(mut client: TcpStream, mut server: TcpStream) {
+    let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    std::thread::spawn(move || {
+        drop(std::io::copy(&mut from, &mut to));
+        drop(to.shutdown(Shutdown::Both));
+    });
+    drop(std::io::copy(&mut client, &mut server));
+    drop(server.shutdown(Shutdown::Both));
+}
+
 /// A proxy that notes what it is told before the tunnel, and what it then does.
 struct Proxy {
     address: SocketAddr,
@@ -121,17 +132,10 @@ impl Proxy {
     /// Leads every tunnel to this server.
     fn to(server: SocketAddr) -> Self {
         Self::start(move |mut client| {
-            let mut server = TcpStream::connect(server).unwrap();
             client
                 .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 .unwrap();
-            let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
-            std::thread::spawn(move || {
-                drop(std::io::copy(&mut from, &mut to));
-                drop(to.shutdown(Shutdown::Both));
-            });
-            drop(std::io::copy(&mut client, &mut server));
-            drop(server.shutdown(Shutdown::Both));
+            join(client, TcpStream::connect(server).unwrap());
         })
     }
 
@@ -241,6 +245,49 @@ fn https_goes_through_the_proxy_and_shows_it_nothing() {
         !sent[0].to_ascii_lowercase().contains("proxy-authorization"),
         "{sent:?}"
     );
+}
+
+/// RFC 1928: a proxy by name only, told where to go by name.
+#[cfg(target_os = "linux")]
+#[test]
+fn https_goes_through_a_socks_proxy() {
+    let authority = Authority::new();
+    let server = tls_server(&authority);
+    let target = server.address();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let proxy = format!("socks5h://{}", listener.local_addr().unwrap());
+    let asked_for = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut read = |length| {
+            let mut bytes = vec![0; length];
+            client.read_exact(&mut bytes).unwrap();
+            bytes
+        };
+        // Version 5, its methods; none is needed. Then CONNECT to a name and a port.
+        let methods = usize::from(read(2)[1]);
+        read(methods);
+        client.write_all(&[5, 0]).unwrap();
+        let mut read = |length| {
+            let mut bytes = vec![0; length];
+            client.read_exact(&mut bytes).unwrap();
+            bytes
+        };
+        assert_eq!(read(4), [5, 1, 0, 3]);
+        let length = usize::from(read(1)[0]);
+        let name = String::from_utf8(read(length)).unwrap();
+        assert_eq!(read(2), 443_u16.to_be_bytes());
+        client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+        join(client, TcpStream::connect(target).unwrap());
+        name
+    });
+    let root = file(authority.root_pem());
+    let said = run_child(
+        &format!("https://{NAME}/token"),
+        &[("ALL_PROXY", &proxy), ("SSL_CERT_FILE", root.to_str().unwrap())],
+    );
+    assert!(said.contains("outcome: 200 OK"), "{said}");
+    assert_eq!(asked_for.join().unwrap(), NAME);
+    server.saw(1, "by SOCKS").unwrap();
 }
 
 #[test]

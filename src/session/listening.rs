@@ -1,0 +1,94 @@
+//! The loopback listener of a sign-in or a sign-out, and what a build without one says instead.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use super::context::Context;
+use crate::error::Result;
+#[cfg(not(feature = "loopback"))]
+use crate::error::{Error, ErrorKind, Stage};
+use crate::ports::Verdict;
+use crate::protocol::redirect::{RedirectKind, RedirectUri};
+
+/// The listener of one attempt, or none where the redirect is of another kind.
+pub(crate) struct Listening {
+    #[cfg(feature = "loopback")]
+    listener: Option<crate::adapters::loopback::Listener>,
+}
+
+#[cfg(feature = "loopback")]
+impl Listening {
+    pub(crate) async fn open(redirect: &RedirectUri) -> Result<Self> {
+        if redirect.kind() != RedirectKind::Loopback {
+            return Ok(Self { listener: None });
+        }
+        let listener = crate::adapters::loopback::Listener::bind(redirect).await?;
+        Ok(Self {
+            listener: Some(listener),
+        })
+    }
+
+    /// Whether the redirect arrives here.
+    pub(crate) fn is_open(&self) -> bool {
+        self.listener.is_some()
+    }
+
+    /// The redirect URI to send: with the port that was bound.
+    pub(crate) fn redirect(&self, configured: &RedirectUri) -> RedirectUri {
+        let bound = self
+            .listener
+            .as_ref()
+            .and_then(|listener| configured.bound_to(listener.address()));
+        bound.unwrap_or_else(|| configured.clone())
+    }
+
+    /// Serves until `judge` has decided about a request, or `over` completes.
+    pub(crate) fn serve<J, V>(
+        self,
+        context: &Arc<Context>,
+        judge: J,
+        over: impl Future<Output = ()> + Send + 'static,
+    ) where
+        J: Fn(String) -> V + Send + Sync + 'static,
+        V: Future<Output = Verdict> + Send + 'static,
+    {
+        if let Some(listener) = self.listener {
+            context.spawn(listener.serve(judge, over));
+        }
+    }
+}
+
+#[cfg(not(feature = "loopback"))]
+impl Listening {
+    #[allow(clippy::unused_async, reason = "the same shape as with the feature")]
+    pub(crate) async fn open(redirect: &RedirectUri) -> Result<Self> {
+        if redirect.kind() == RedirectKind::Loopback {
+            return Err(Error::new(
+                ErrorKind::RedirectNotCaptured,
+                Stage::Configuration,
+                "loopback_not_built_in",
+                "a loopback redirect needs the feature `loopback`",
+            ));
+        }
+        Ok(Self {})
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn redirect(&self, configured: &RedirectUri) -> RedirectUri {
+        configured.clone()
+    }
+
+    pub(crate) fn serve<J, V>(
+        self,
+        _context: &Arc<Context>,
+        _judge: J,
+        _over: impl Future<Output = ()> + Send + 'static,
+    ) where
+        J: Fn(String) -> V + Send + Sync + 'static,
+        V: Future<Output = Verdict> + Send + 'static,
+    {
+    }
+}
