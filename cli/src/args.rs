@@ -57,6 +57,7 @@ const SIGN_OUT_EXAMPLES: &str = "\
 Examples:
   gatepass sign-out
   gatepass sign-out --how local                forget it here; the grant at the server lives on
+  gatepass sign-out --how end-session          at the server too, in the browser
   gatepass sign-out --all                      every session in the store
 
 Here the user is signed out first, so that holds without a network too. If the server then cannot be told, the exit code
@@ -83,7 +84,7 @@ Options override the environment, which overrides the file. A profile's values b
 GATEPASS_ISSUER names another one, they are not used.
 
 Environment: GATEPASS_CONFIG, GATEPASS_PROFILE, GATEPASS_STORE, GATEPASS_ISSUER, GATEPASS_CLIENT_ID, GATEPASS_REDIRECT,
-GATEPASS_SCOPE (separated by spaces), GATEPASS_API, and GATEPASS_STORE_PASSPHRASE.";
+GATEPASS_SCOPE (separated by spaces), GATEPASS_API, GATEPASS_POST_LOGOUT_REDIRECT and GATEPASS_STORE_PASSPHRASE.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -199,6 +200,9 @@ pub(crate) struct ClientFlags {
     /// An API that --journey calls with the access token, instead of the server's userinfo endpoint [env: GATEPASS_API]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) api: Option<String>,
+    /// Where the browser goes after `sign-out --how end-session`
+    #[arg(skip)]
+    pub(crate) post_logout_redirect: Option<String>,
     /// Allow http to 127.0.0.1 and [::1] (the test server of this command needs no such permission)
     #[arg(long)]
     pub(crate) allow_http_on_loopback: bool,
@@ -263,6 +267,11 @@ pub(crate) struct SignOut {
     /// How far it reaches
     #[arg(long, value_enum, default_value_t = How::Revoke)]
     pub(crate) how: How,
+    /// Where the browser goes after --how end-session, as registered at the server [env: GATEPASS_POST_LOGOUT_REDIRECT]
+    ///
+    /// Without it nobody can tell whether the user followed the server's page through.
+    #[arg(long, value_name = "URI")]
+    pub(crate) post_logout_redirect: Option<String>,
     /// Every session in the store, or all that --issuer, --client-id and --account leave
     #[arg(long)]
     pub(crate) all: bool,
@@ -274,6 +283,8 @@ pub(crate) enum How {
     Local,
     /// And revoke the grant at the server
     Revoke,
+    /// And end the session at the server in the browser too, so that the next sign-in asks for the password again
+    EndSession,
 }
 
 #[derive(Debug, ClapArgs)]

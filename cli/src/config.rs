@@ -45,6 +45,7 @@ fn rows(settings: &Settings) -> Vec<(&'static str, Value, Option<&settings::Sour
         optional("issuer", settings.issuer.as_ref()),
         optional("client_id", settings.client_id.as_ref()),
         optional("redirect", Some(&settings.redirect)),
+        optional("post_logout_redirect", settings.post_logout_redirect.as_ref()),
         (
             "scope",
             settings.scope.value.clone().into(),

@@ -53,7 +53,7 @@ pub(crate) async fn run(program: &Program, options: &Forget) -> Result<Exit, Fai
         );
         confirm(program, question).await?;
     }
-    let client = program.client_of(&opened, &issuer, &client_id)?;
+    let client = program.client_of(&opened, &issuer, &client_id, None)?;
     program
         .unless_asked("Forgetting", client.forget_everything())
         .await??;

@@ -56,10 +56,19 @@ impl Program {
 
     /// The settings of a command that works on a stored session, and which one is meant.
     pub(crate) async fn choice(&self, which: &Which) -> Result<(Settings, Choice), Failure> {
+        self.choice_with(which, ClientFlags::default()).await
+    }
+
+    /// The same, of a command with more options.
+    pub(crate) async fn choice_with(
+        &self,
+        which: &Which,
+        more: ClientFlags,
+    ) -> Result<(Settings, Choice), Failure> {
         let flags = ClientFlags {
             issuer: which.issuer.clone(),
             client_id: which.client_id.clone(),
-            ..ClientFlags::default()
+            ..more
         };
         let settings = self.settings(&flags).await?;
         let choice = Choice {
@@ -105,6 +114,7 @@ impl Program {
         opened: &Opened,
         issuer: &str,
         client_id: &str,
+        post_logout_redirect: Option<&str>,
     ) -> Result<Client, Failure> {
         let mut builder = Client::builder(issuer, client_id)
             .storage(Arc::clone(&opened.storage))
@@ -113,6 +123,9 @@ impl Program {
         if issuer.starts_with("http://") {
             // Its sign-in was allowed this by name. The library takes it for nothing but a loopback address.
             builder = builder.allow_http_on_loopback(AllowHttpOnLoopback);
+        }
+        if let Some(redirect) = post_logout_redirect {
+            builder = builder.post_logout_redirect(redirect);
         }
         let client = builder.build()?;
         self.keep(&client);
@@ -125,7 +138,18 @@ impl Program {
         opened: &Opened,
         stored: &StoredSession,
     ) -> Result<Session, Failure> {
-        let client = self.client_of(opened, &stored.issuer, &stored.client_id)?;
+        self.session_to_end(opened, stored, None).await
+    }
+
+    /// The same, with where the browser goes when the session is ended there.
+    pub(crate) async fn session_to_end(
+        &self,
+        opened: &Opened,
+        stored: &StoredSession,
+        post_logout_redirect: Option<&str>,
+    ) -> Result<Session, Failure> {
+        let (issuer, client_id) = (&stored.issuer, &stored.client_id);
+        let client = self.client_of(opened, issuer, client_id, post_logout_redirect)?;
         let sessions = self
             .unless_asked("Reading the store", client.sessions())
             .await??;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
-use gatepass::{Error, NextStep};
+use gatepass::{Error, ErrorKind, NextStep};
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
@@ -266,6 +266,12 @@ fn advice(error: &Error) -> Option<String> {
                 .to_owned(),
         );
     }
+    if error.kind() == ErrorKind::StorageWriteFailed {
+        return Some(
+            "Try again; where there is no keychain (a server, a container), choose another store: --store file:PATH."
+                .to_owned(),
+        );
+    }
     Some(match error.next_step() {
         NextStep::Retry => "Try again.".to_owned(),
         NextStep::RetryAfter(wait) => format!("Try again in {} s.", wait.as_secs().max(1)),
@@ -303,8 +309,8 @@ pub(crate) fn span(time: Duration) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = match seconds {
-        0..120 => write!(text, "{seconds} s"),
-        120..7_200 => write!(text, "{} min", seconds / 60),
+        0..600 => write!(text, "{seconds} s"),
+        600..7_200 => write!(text, "{} min", seconds / 60),
         7_200..172_800 => write!(text, "{} h", seconds / 3_600),
         _ => write!(text, "{} days", seconds / 86_400),
     };
@@ -335,8 +341,8 @@ mod tests {
     fn spans_as_people_say_them() {
         for (seconds, text) in [
             (0, "0 s"),
-            (119, "119 s"),
-            (120, "2 min"),
+            (599, "599 s"),
+            (600, "10 min"),
             (7_200, "2 h"),
             (172_800, "2 days"),
         ] {

@@ -75,6 +75,7 @@ struct Profile {
     issuer: Option<String>,
     client_id: Option<String>,
     redirect: Option<String>,
+    post_logout_redirect: Option<String>,
     scope: Option<Vec<String>>,
     api: Option<String>,
     allow_http_on_loopback: Option<bool>,
@@ -93,6 +94,7 @@ pub(crate) struct Settings {
     pub(crate) issuer: Option<Setting<String>>,
     pub(crate) client_id: Option<Setting<String>>,
     pub(crate) redirect: Setting<String>,
+    pub(crate) post_logout_redirect: Option<Setting<String>>,
     pub(crate) scope: Setting<Vec<String>>,
     pub(crate) api: Option<Setting<String>>,
     pub(crate) allow_http_on_loopback: Setting<bool>,
@@ -214,6 +216,12 @@ impl Settings {
                 .unwrap_or_else(|| from(Source::Default, REDIRECT.to_owned())),
             scope: scope
                 .unwrap_or_else(|| from(Source::Default, SCOPE.iter().map(ToString::to_string).collect())),
+            post_logout_redirect: pick(
+                "post-logout-redirect",
+                &flags.post_logout_redirect,
+                "GATEPASS_POST_LOGOUT_REDIRECT",
+                profile.post_logout_redirect,
+            )?,
             api: pick("api", &flags.api, "GATEPASS_API", profile.api)?,
             allow_http_on_loopback: allow.unwrap_or_else(|| from(Source::Default, false)),
             issuer,
@@ -322,6 +330,7 @@ pub(crate) const TEMPLATE: &str = r#"# The configuration of `gatepass`. Options 
 # issuer = "https://login.example.com"          # exactly as the server's operator names it
 # client_id = "my-app"
 # redirect = "http://127.0.0.1/callback"        # as registered; the port of a loopback redirect is chosen each time
+# post_logout_redirect = "http://127.0.0.1/signed-out"   # for `sign-out --how end-session`
 # scope = ["openid", "profile", "offline_access"]
 # api = "https://api.example.com/me"            # what `sign-in --journey` calls
 # store = "file:sessions"                       # if it is not the one above

@@ -34,6 +34,7 @@ fn what_is_in_effect_and_where_it_is_from() {
             "api",
             "client_id",
             "issuer",
+            "post_logout_redirect",
             "profile",
             "redirect",
             "scope",
