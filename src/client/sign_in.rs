@@ -153,6 +153,11 @@ impl Inner {
             metadata: server.document().to_vec(),
             progress: Progress::Waiting,
         };
+        // Whoever is to be signed in without a page must be said (OpenID Connect Core §3.1.2.1).
+        let hint = match self.sessions.current().await {
+            Ok(Some(session)) if options.is_silent() => session.id_token().await?,
+            _ => None,
+        };
         let request = AuthorizationRequest {
             server: &server,
             client_id: &self.context.client_id,
@@ -162,7 +167,7 @@ impl Inner {
             nonce: flow.nonce.expose(),
             challenge: &flow.verifier.challenge(),
             options: &options,
-            id_token_hint: None,
+            id_token_hint: hint.as_ref(),
         };
         let (authorization_url, url_lifetime) = self.announce(&request).await?;
         let key = self.context.names.flow(flow.state.expose())?;

@@ -1,0 +1,46 @@
+//! What a sign-in may ask for, held against what the server saw.
+
+use gatepass::test_server::Mistake;
+use gatepass::{Prompt, SignInOptions};
+
+use crate::support::TestBed;
+
+#[tokio::test]
+async fn oc_32_an_authentication_that_is_weaker_than_asked_for_is_refused() {
+    let bed = TestBed::new();
+    let client = bed.client();
+    let strong = || SignInOptions::default().acr_values(["urn:example:gold"]);
+    let sign_in = async |options| {
+        let pending = client.begin_sign_in(options).await.unwrap();
+        let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+        bed.server.browser().deliver(&redirect).await.unwrap();
+        pending.wait().await
+    };
+    sign_in(strong()).await.unwrap();
+    bed.server.misbehave(Mistake::AcrIgnored);
+    assert_eq!(sign_in(strong()).await.unwrap_err().code(), "id_token_acr");
+}
+
+#[tokio::test]
+async fn oc_06_a_silent_sign_in_says_who_is_meant() {
+    let bed = TestBed::new();
+    let client = bed.client();
+    bed.sign_in(&client).await.unwrap();
+    let silent = SignInOptions::default().prompt([Prompt::None]);
+    let pending = client.begin_sign_in(silent).await.unwrap();
+    assert!(pending.authorization_url().contains("id_token_hint="));
+    let shown = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    assert!(!shown.authorization_url().contains("id_token_hint="));
+}
+
+#[tokio::test]
+async fn bc_11_a_sign_in_can_ask_for_a_scope_of_its_own() {
+    let bed = TestBed::new();
+    let client = bed.client();
+    let options = SignInOptions::default().scope(["openid", "email"]);
+    let pending = client.begin_sign_in(options).await.unwrap();
+    let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+    bed.server.browser().deliver(&redirect).await.unwrap();
+    let session = pending.wait().await.unwrap();
+    assert_eq!(session.scope(), ["openid", "email"]);
+}
