@@ -100,6 +100,8 @@ Examples:
   gatepass serve --par required --client-id my-app --redirect-uri com.example.my:/callback
   gatepass serve --user carol:a-long-password";
 
+const EVERYWHERE: &str = "Options of every command";
+
 /// Sign in with OAuth 2.0 and OpenID Connect from a terminal, and stay signed in.
 ///
 /// Sessions are kept in the keychain of the system, and found again by the next command. Without an issuer it brings a
@@ -116,19 +118,19 @@ pub(crate) struct Args {
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Global {
     /// Print one JSON object a line, with an `event` field, instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
     /// Log what happens to standard error, without secrets (RUST_LOG for more control)
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE)]
     pub(crate) verbose: bool,
     /// The configuration file [env: GATEPASS_CONFIG]
-    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
     /// The profile of the configuration file to use [env: GATEPASS_PROFILE]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME")]
     pub(crate) profile: Option<String>,
     /// Where sessions are kept: keychain, file:PATH or memory [env: GATEPASS_STORE] [default: keychain]
-    #[arg(long, global = true, value_name = "STORE", value_parser = store())]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "STORE", value_parser = store())]
     pub(crate) store: Option<StoreName>,
 }
 
@@ -279,11 +281,11 @@ pub(crate) struct SignOut {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum How {
-    /// Forget the session here; the grant at the server lives on
+    /// Forget the session on this device only; the grant at the server lives on
     Local,
-    /// And revoke the grant at the server
+    /// Also revoke the grant at the server
     Revoke,
-    /// And end the session at the server in the browser too, so that the next sign-in asks for the password again
+    /// Also end the server's session with the browser, so that the next sign-in asks for the password again
     EndSession,
 }
 

@@ -97,7 +97,8 @@ fn is_account(session: &StoredSession, who: &str) -> bool {
 /// What to call the user of a session, on a terminal.
 pub(crate) fn name(session: &StoredSession) -> String {
     let name = session.display_name.as_deref().or(session.subject.as_deref());
-    name.map_or_else(|| "somebody".to_owned(), plain)
+    let nobody = if is_live(session) { "somebody" } else { "-" };
+    name.map_or_else(|| nobody.to_owned(), plain)
 }
 
 fn list(sessions: &[&StoredSession]) -> String {

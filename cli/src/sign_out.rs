@@ -92,13 +92,19 @@ pub(crate) async fn end(
     let signed_out = session.sign_out(how).await?;
     let (revocation, text, mut trouble) = match signed_out.revocation {
         Revocation::Done => ("done", "the server revoked the session", None),
-        Revocation::NotNeeded if how == SignOut::Local => {
-            ("not_needed", "here; the grant at the server lives on", None)
-        }
+        Revocation::NotNeeded if how == SignOut::Local => (
+            "not_needed",
+            "on this device; the grant at the server lives on",
+            None,
+        ),
         Revocation::NotNeeded => ("not_needed", "there was nothing to revoke at the server", None),
-        Revocation::NotOffered => ("not_offered", "here; the server offers no revocation", None),
-        Revocation::Failed(error) => ("failed", "here, but not at the server", Some(error)),
-        _ => ("unknown", "here", None),
+        Revocation::NotOffered => (
+            "not_offered",
+            "on this device; the server offers no revocation",
+            None,
+        ),
+        Revocation::Failed(error) => ("failed", "on this device, but not at the server", Some(error)),
+        _ => ("unknown", "on this device", None),
     };
     let (browser_session, more) = match signed_out.browser_session {
         BrowserSession::NotAsked => ("not_asked", ""),
