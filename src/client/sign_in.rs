@@ -156,9 +156,12 @@ impl Inner {
             progress: Progress::Waiting,
         };
         // Whoever is to be signed in without a page must be said (OpenID Connect Core §3.1.2.1).
-        let hint = match self.sessions.current().await {
-            Ok(Some(session)) if options.is_silent() => session.id_token().await?,
-            _ => None,
+        let hint = match options.is_silent() {
+            true => match self.sessions.current().await? {
+                Some(session) => session.id_token().await?,
+                None => None,
+            },
+            false => None,
         };
         let request = AuthorizationRequest {
             server: &server,

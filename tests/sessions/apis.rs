@@ -57,7 +57,9 @@ async fn rr_28_tokens_for_many_apis_at_once_are_asked_for_one_after_the_other() 
         session.refresh(),
         session.access_token_for(&again),
     );
-    (a.unwrap(), b.unwrap(), c.unwrap(), d.unwrap());
+    for outcome in [a.map(drop), b.map(drop), c, d.map(drop)] {
+        outcome.unwrap();
+    }
     assert_eq!(
         token_requests(&bed.server).len(),
         1 + 3,
