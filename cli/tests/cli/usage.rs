@@ -56,7 +56,15 @@ fn the_fields_of_an_error_are_the_same_whoever_failed() {
         (2, &["status", "--config", "nowhere"]),
         (
             2,
-            &["sign-in", "--store", "memory", "--issuer", "as.example", "--client-id", "x"],
+            &[
+                "sign-in",
+                "--store",
+                "memory",
+                "--issuer",
+                "as.example",
+                "--client-id",
+                "x",
+            ],
         ),
     ] {
         assert_eq!(
@@ -82,7 +90,14 @@ fn the_fields_of_an_error_are_the_same_whoever_failed() {
 fn every_command_has_a_help_worth_reading() {
     let world = World::new();
     for command in [
-        "sign-in", "token", "status", "sign-out", "forget", "config", "completions", "serve",
+        "sign-in",
+        "token",
+        "status",
+        "sign-out",
+        "forget",
+        "config",
+        "completions",
+        "serve",
     ] {
         let help = crate::support::stdout(&world.expect(0, &[command, "--help"]));
         assert!(help.contains("Examples:"), "{command}");
