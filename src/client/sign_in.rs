@@ -7,6 +7,7 @@ use tracing::{debug, info};
 
 use super::flow::{FlowRecord, Progress};
 use super::listening;
+use super::neighbours;
 use super::pending::{Attempt, CancelOnDrop, PendingSignIn, expired, superseded};
 use super::{Client, Inner};
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -124,6 +125,7 @@ impl Inner {
         }
         let server = self.context.server().await?;
         server.require_protections()?;
+        neighbours::check(&self.context, &self.redirect, &server)?;
         let scope = options.scope_or(&self.scope);
         if scope.contains("openid") {
             server.require_jwks_uri()?;

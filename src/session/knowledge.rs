@@ -105,7 +105,13 @@ impl Context {
             return Ok(Arc::clone(&known.value));
         }
         match (self.fetch_metadata().await, &*known) {
-            (Ok(server), _) => {
+            (Ok(server), old) => {
+                if let Some(old) = old {
+                    let taken_back = server.weaker_than(&old.value);
+                    if !taken_back.is_empty() {
+                        warn!(?taken_back, "the server's metadata protects less than before");
+                    }
+                }
                 let value = Arc::new(server);
                 let text = String::from_utf8_lossy(value.document()).into_owned();
                 *known = Some(Known::fetched(&value, now));

@@ -1,6 +1,6 @@
 //! Several accounts, several issuers, and what a storage tells of them.
 
-use gatepass::test_server::{TestServer, TestUser};
+use gatepass::test_server::{Mistake, TestServer, TestUser};
 use gatepass::{Client, Session, SessionState, SignInOptions, SignOut, StoredSession};
 
 use crate::support::{TestBed, until};
@@ -178,4 +178,30 @@ async fn forgetting_everything_leaves_no_token_and_no_name() {
     assert!(alice.refresh().await.is_err());
     until(|| bed.everything_stored() == left).await;
     sign_in_as(&bed, &client, &bed.server.users()[0].clone()).await;
+}
+
+#[tokio::test]
+async fn na_22_two_servers_do_not_share_a_redirect_unless_both_name_themselves() {
+    let (bed, other) = (bed(), TestServer::start().unwrap());
+    let here = bed.client();
+    here.begin_sign_in(SignInOptions::default()).await.unwrap();
+    // Both send `iss`, so the callback tells them apart.
+    let there = bed.client_of(&other);
+    there.begin_sign_in(SignInOptions::default()).await.unwrap();
+
+    let silent = TestServer::start().unwrap();
+    silent.misbehave(Mistake::IssNotAdvertised);
+    let client = bed.client_of(&silent);
+    let error = client.begin_sign_in(SignInOptions::default()).await.unwrap_err();
+    assert_eq!(error.code(), "redirect_shared");
+    drop((here, there));
+    // The clients of before are gone once their sign-ins have ended; an app with another storage never minded.
+    bed_of(&silent)
+        .begin_sign_in(SignInOptions::default())
+        .await
+        .unwrap();
+}
+
+fn bed_of(server: &TestServer) -> Client {
+    bed().client_of(server)
 }

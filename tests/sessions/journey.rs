@@ -1,6 +1,8 @@
 //! What a sign-in may ask for, held against what the server saw.
 
-use gatepass::test_server::Mistake;
+use std::time::Duration;
+
+use gatepass::test_server::{ClockOffset, Mistake};
 use gatepass::{Prompt, SignInOptions};
 
 use crate::support::TestBed;
@@ -43,4 +45,21 @@ async fn bc_11_a_sign_in_can_ask_for_a_scope_of_its_own() {
     bed.server.browser().deliver(&redirect).await.unwrap();
     let session = pending.wait().await.unwrap();
     assert_eq!(session.scope(), ["openid", "email"]);
+}
+
+#[tokio::test]
+async fn rr_50_bi_97_a_device_whose_clock_is_wrong_can_sign_in() {
+    for offset in [
+        ClockOffset::Ahead(Duration::from_secs(3 * 3600)),
+        ClockOffset::Behind(Duration::from_secs(3 * 3600)),
+    ] {
+        let bed = TestBed::with(|server| server.clock_offset(offset));
+        let session = bed.sign_in(&bed.client()).await.unwrap();
+        session.refresh().await.unwrap();
+        // The user sets the clock; what was learnt of the old one is not held against the new one.
+        bed.server.set_clock_offset(ClockOffset::None);
+        bed.clock.set_unix_millis(bed.now_unix_millis() + 3 * 3600 * 1000);
+        session.refresh().await.unwrap();
+        assert!(session.peek().is_some());
+    }
 }
