@@ -60,6 +60,33 @@ pub mod conformance {
     pub use crate::ports::http::conformance::{Finding, HttpSuite, Report, Verdict};
 }
 
+/// The manual, in pages; there is nothing in it to call.
+///
+#[cfg(doc)]
+#[doc = include_str!("../docs/guide/index.md")]
+pub mod guide {
+    /// A signed-in desktop program, from nothing.
+    ///
+    #[doc = include_str!("../docs/guide/tutorial.md")]
+    pub mod tutorial {}
+    /// One thing at a time: APIs, accounts, storage, browsers, sign-out, logging, proxies.
+    ///
+    #[doc = include_str!("../docs/guide/how_to.md")]
+    pub mod how_to {}
+    /// The sign-in, step by step, with the clause and the attack behind each check.
+    ///
+    #[doc = include_str!("../docs/guide/how_sign_in_works.md")]
+    pub mod how_sign_in_works {}
+    /// Refresh, rotation, crashes, and what is stored.
+    ///
+    #[doc = include_str!("../docs/guide/how_sessions_live.md")]
+    pub mod how_sessions_live {}
+    /// Every kind and every code, and what to do about it.
+    ///
+    #[doc = include_str!("../docs/errors.md")]
+    pub mod errors {}
+}
+
 /// The README's example compiles, or the tests fail.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
