@@ -81,7 +81,7 @@ impl Client {
     ///
     /// # Errors
     /// Code `sign_in_unverified`: a sign-in still waits for the server's keys; ask again later.
-    /// [`ErrorKind::StorageLocked`] and [`ErrorKind::StorageLost`]: storage could not say. Neither means that nobody
+    /// [`ErrorKind::StorageLocked`](crate::ErrorKind::StorageLocked) and [`ErrorKind::StorageLost`](crate::ErrorKind::StorageLost): storage could not say. Neither means that nobody
     /// is signed in.
     pub async fn session(&self) -> Result<Option<Session>> {
         let inner = Arc::clone(&self.0);
@@ -128,7 +128,7 @@ impl Client {
     /// Safe to cancel.
     ///
     /// # Errors
-    /// [`ErrorKind::Network`] if the server cannot be reached, [`ErrorKind::Protocol`] if what it says of itself
+    /// [`ErrorKind::Network`](crate::ErrorKind::Network) if the server cannot be reached, [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if what it says of itself
     /// cannot be used.
     pub async fn authorization_server(&self) -> Result<AuthorizationServer> {
         let context = Arc::clone(&self.0.context);
