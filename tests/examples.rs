@@ -1,7 +1,7 @@
 //! The examples run here as a reader would run them: without arguments, to their end.
 #![cfg(all(feature = "http", feature = "loopback", feature = "test-server"))]
 // Test code outside a #[test] function, which clippy's own exception does not see.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::Path;
 use std::process::Command;

@@ -4,8 +4,6 @@
 // Test code outside a #[test] function, which clippy's own exception does not see.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-// What is shared is more than what one file uses.
-#[allow(dead_code)]
 mod support;
 
 use std::io::{BufRead as _, BufReader, Write as _};

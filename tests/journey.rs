@@ -568,3 +568,53 @@ async fn a_wrong_issuer_is_a_clear_error() {
     assert!(error.to_string().contains(bed.server.issuer()), "{error}");
     assert!(error.diagnostic_id().is_some());
 }
+
+/// What is signed in stays signed in over a restart, and a record that the disk lost keeps nobody from signing in again.
+#[cfg(feature = "encrypted-file")]
+#[tokio::test]
+async fn a_session_on_disk_outlives_its_process_and_a_lost_one_can_be_replaced() {
+    use std::sync::Arc;
+
+    use gatepass::{EncryptedFileStorage, FileKey};
+
+    let bed = TestBed::new();
+    let directory = tempfile::tempdir().unwrap();
+    let files = directory.path().join("sessions");
+    // As the next start of the app makes it.
+    let start = || {
+        let storage = EncryptedFileStorage::open(&files, FileKey::BesideTheRecords).unwrap();
+        bed.client_with(|builder| builder.storage(Arc::new(storage)))
+    };
+    let session = bed.sign_in(&start()).await.unwrap();
+    let token = session.access_token().await.unwrap();
+    let restored = start().session().await.unwrap().unwrap();
+    assert_eq!(restored.access_token().await.unwrap().expose(), token.expose());
+    assert_eq!(
+        token_requests(&bed.server).len(),
+        1,
+        "nothing was asked for again"
+    );
+
+    let is_session = |path: &std::path::PathBuf| path.to_string_lossy().contains("gp.session.");
+    let record = std::fs::read_dir(&files)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| is_session(path) && path.extension().is_some_and(|ending| ending == "record"))
+        .unwrap();
+    let mut bytes = std::fs::read(&record).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&record, bytes).unwrap();
+    let client = start();
+    let error = client.session().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.next_step()),
+        (ErrorKind::StorageLost, NextStep::SignInAgain)
+    );
+    assert_eq!(
+        *client.state().borrow(),
+        SessionState::Ended(EndReason::StorageLost)
+    );
+    bed.sign_in(&client).await.unwrap();
+    let again = start().session().await.unwrap().unwrap();
+    assert_ne!(again.access_token().await.unwrap().expose(), token.expose());
+}

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 // Shared with other test programs, each of which uses a part of it.
-#[allow(dead_code)]
 mod support;
 
 use std::collections::BTreeSet;

@@ -18,7 +18,7 @@ pub(crate) enum Visitor {
 }
 
 impl Visitor {
-    pub(crate) fn announce(&self, report: Report, pending: &PendingSignIn) {
+    pub(crate) fn announce(&self, report: &Report, pending: &PendingSignIn) {
         let lead = match self {
             Self::System { .. } => "Opening your browser to sign in. If nothing opens, visit:",
             Self::Program(_) => "Playing the browser at:",
@@ -30,7 +30,7 @@ impl Visitor {
     /// Sees to it that the URL is visited. Completes when nothing is left to do here; a failure ends the sign-in.
     pub(crate) async fn visit(
         &self,
-        report: Report,
+        report: &Report,
         pending: &PendingSignIn,
     ) -> Result<(), UserAgentFailure> {
         match self {

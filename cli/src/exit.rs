@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use gatepass::{Error, ErrorKind};
 
-/// How the program ended. The codes are part of its interface; `--help` lists them.
+/// How the program ended. The codes are part of its interface: `--help` and docs/cli.md list them, and none ever changes
+/// its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Success = 0,
+    /// A defect, or standard output that takes nothing more.
     Internal = 1,
     Configuration = 2,
     Cancelled = 3,
@@ -17,23 +19,25 @@ pub(crate) enum Exit {
     Server = 7,
     Storage = 8,
     SessionEnded = 9,
+    NotSignedIn = 10,
 }
 
 /// For `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0  everything went as it should
-  1  a defect in gatepass
-  2  wrong usage or configuration
-  3  cancelled, by Ctrl-C or by the user in the browser
-  4  the redirect did not come back in time
-  5  no browser could be opened, or the redirect cannot be captured
-  6  the network failed
-  7  the server or the API refused, or broke a standard
-  8  storage is locked, lost or full
-  9  the session ended
+   0  everything went as it should
+   1  a defect in gatepass, or its standard output cannot be written
+   2  wrong usage or configuration
+   3  cancelled, by a signal or by the user in the browser
+   4  the redirect did not come back in time
+   5  no browser could be opened, or the redirect cannot be captured
+   6  the network failed
+   7  the server or the API refused, or broke a standard
+   8  the store is locked, lost or full
+   9  the session ended without the user's doing; sign in again
+  10  nobody is signed in
 
-With --json the last line is the outcome: `signed_out` if all went well, `error` if anything did not.";
+With --json, whatever goes wrong is told by an `error` event, the last line of the output.";
 
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Self {

@@ -13,6 +13,7 @@ mod builder;
 mod exchange;
 mod flow;
 mod listening;
+mod neighbours;
 mod pending;
 mod provisional;
 mod sign_in;

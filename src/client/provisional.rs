@@ -137,7 +137,7 @@ impl Inner {
             algorithms: server.id_token_algorithms(),
             access_token: &access.token,
             // When it came: a token that was good then does not go bad while its keys cannot be had.
-            now: tokens.since_unix_millis.div_euclid(1000),
+            now: self.context.server_seconds(tokens.since_unix_millis),
             occasion: Occasion::SignIn {
                 nonce: &flow.nonce,
                 code: &provisional.code,

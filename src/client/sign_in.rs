@@ -7,6 +7,7 @@ use tracing::{debug, info};
 
 use super::flow::{FlowRecord, Progress};
 use super::listening;
+use super::neighbours;
 use super::pending::{Attempt, CancelOnDrop, PendingSignIn, expired, superseded};
 use super::{Client, Inner};
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -156,6 +157,7 @@ impl Inner {
         }
         let server = self.context.server().await?;
         server.require_protections()?;
+        neighbours::check(&self.context, &self.redirect, &server)?;
         let scope = options.scope_or(&self.scope);
         if scope.contains("openid") {
             server.require_jwks_uri()?;
@@ -185,6 +187,14 @@ impl Inner {
             metadata: server.document().to_vec(),
             progress: Progress::Waiting,
         };
+        // Whoever is to be signed in without a page must be said (OpenID Connect Core §3.1.2.1).
+        let hint = match options.is_silent() {
+            true => match self.sessions.current().await? {
+                Some(session) => session.id_token().await?,
+                None => None,
+            },
+            false => None,
+        };
         let request = AuthorizationRequest {
             server: &server,
             client_id: &self.context.client_id,
@@ -194,7 +204,7 @@ impl Inner {
             nonce: flow.nonce.expose(),
             challenge: &flow.verifier.challenge(),
             options: &options,
-            id_token_hint: None,
+            id_token_hint: hint.as_ref(),
         };
         let (authorization_url, url_lifetime) = self.announce(&request).await?;
         let key = self.context.names.flow(flow.state.expose())?;

@@ -93,7 +93,6 @@ fn requested_wait(headers: &HeaderMap) -> Option<Duration> {
 
 /// When the server made this answer, in seconds since 1970. Not from a cache, which would tell the time of long ago
 /// (RFC 9111 §5.1), and not where the header comes twice.
-#[allow(dead_code, reason = "for the clock that learns from servers")]
 pub(crate) fn server_date(headers: &HeaderMap) -> Option<i64> {
     if headers.contains_key(header::AGE) {
         return None;

@@ -271,15 +271,16 @@ impl SignInOptions {
         self.scope.as_ref().unwrap_or(of_the_client)
     }
 
+    /// Whether no page may be shown.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.prompt.contains(&Prompt::None)
+    }
+
     pub(crate) fn requested_max_age(&self) -> Option<u32> {
         self.max_age
     }
 
     /// The authentication contexts, one of which the ID token must name.
-    #[allow(
-        dead_code,
-        reason = "for the code exchange, which keeps them with the pending sign-in"
-    )]
     pub(crate) fn requested_acr_values(&self) -> &[String] {
         match self.essential_acr_values() {
             [] => &self.acr_values,
@@ -294,10 +295,6 @@ impl SignInOptions {
     }
 
     /// The APIs that the access token is for.
-    #[allow(
-        dead_code,
-        reason = "for the code exchange, which keeps them with the pending sign-in"
-    )]
     pub(crate) fn requested_resources(&self) -> &[Resource] {
         &self.resources
     }

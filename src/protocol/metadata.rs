@@ -134,7 +134,6 @@ impl AuthorizationServer {
 
     /// What this document, newer than `older` and of the same issuer, takes back. Names of members, for the log: a sign-in
     /// under way keeps the document it began with.
-    #[allow(dead_code, reason = "for the metadata that is fetched anew")]
     pub(crate) fn weaker_than(&self, older: &Self) -> Vec<&'static str> {
         let lists_s256 = |server: &Self| {
             let methods = server.code_challenge_methods.as_ref();

@@ -7,9 +7,7 @@ pub(crate) mod answer;
 pub(crate) mod authorization;
 pub(crate) mod callback;
 pub(crate) mod claims;
-#[allow(dead_code, reason = "for the clock that learns from servers")]
 pub(crate) mod clock_offset;
-#[allow(dead_code, reason = "for the sign-out at the server")]
 pub(crate) mod end_session;
 pub(crate) mod endpoint;
 pub(crate) mod form;

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::knowledge::Knowledge;
 use super::names::Names;
+use super::server_clock::ServerClock;
 use crate::error::{Delivery, Error, ErrorKind, Result, Stage};
 use crate::ports::{
     CommitOutcome, Generation, HttpRequest, HttpResponse, Ports, RecordKey, SecureStorage, StorageFailure,
@@ -40,6 +41,7 @@ pub(crate) struct Context {
     pub(crate) names: Names,
     pub(crate) post_logout_redirect: Option<RedirectUri>,
     pub(super) knowledge: Knowledge,
+    pub(super) server_clock: ServerClock,
     busy: watch::Sender<usize>,
 }
 
@@ -83,6 +85,7 @@ impl Context {
             policy,
             apis,
             knowledge: Knowledge::default(),
+            server_clock: ServerClock::default(),
             busy: watch::Sender::new(0),
         }
     }
@@ -233,11 +236,6 @@ impl Context {
         Ok(format!("gp-{}", text.get(..12).unwrap_or(&text)))
     }
 
-    /// Now by the wall clock, in seconds since 1970.
-    pub(crate) fn now_seconds(&self) -> i64 {
-        self.ports.clock.unix_millis().div_euclid(1000)
-    }
-
     /// Sends one request, and names the stage if it fails.
     pub(crate) async fn send(&self, stage: Stage, request: HttpRequest) -> Result<HttpResponse> {
         if !self.policy.admits(&request.url) {
@@ -287,7 +285,7 @@ impl Context {
         request.body = body;
         request.timeout = timeout;
         request.max_connection_idle = Some(GRANT_MAX_CONNECTION_IDLE);
-        let response = self.send(stage, request).await?;
+        let response = self.ask_server(stage, request).await?;
         if matches!(response.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
             self.doubt_server().await;
         }
@@ -300,7 +298,15 @@ impl Context {
             .headers
             .insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         request.max_response_bytes = max_bytes;
-        self.send(stage, request).await
+        self.ask_server(stage, request).await
+    }
+
+    /// Sends one request to the authorization server, whose answer also tells its time.
+    async fn ask_server(&self, stage: Stage, request: HttpRequest) -> Result<HttpResponse> {
+        let sent = self.ports.clock.boot_millis();
+        let response = self.send(stage, request).await?;
+        self.learn_time(&response.headers, sent);
+        Ok(response)
     }
 }
 

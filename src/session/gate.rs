@@ -16,21 +16,27 @@ type Gates = HashMap<(Place, RecordKey), Weak<tokio::sync::Mutex<()>>>;
 
 /// What tells one storage from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Place {
+pub(crate) enum Place {
     /// As the storage itself says.
     Named(String),
     /// By its address, which is its own for as long as somebody holds it, and whoever holds the gate does.
     At(usize),
 }
 
+impl Place {
+    /// Where the records of this storage are.
+    pub(crate) fn of(storage: &Arc<dyn SecureStorage>) -> Self {
+        storage.place().map_or_else(
+            || Self::At(Arc::as_ptr(storage).cast::<()>() as usize),
+            Self::Named,
+        )
+    }
+}
+
 /// The gate of this record in this storage, shared by all who ask for it.
 pub(super) fn of(storage: &Arc<dyn SecureStorage>, key: &RecordKey) -> Gate {
     static GATES: OnceLock<Mutex<Gates>> = OnceLock::new();
-    let place = storage.place().map_or_else(
-        || Place::At(Arc::as_ptr(storage).cast::<()>() as usize),
-        Place::Named,
-    );
-    let key = (place, key.clone());
+    let key = (Place::of(storage), key.clone());
     let mut gates = lock(GATES.get_or_init(Mutex::default));
     gates.retain(|_, gate| gate.strong_count() > 0);
     if let Some(gate) = gates.get(&key).and_then(Weak::upgrade) {

@@ -45,6 +45,16 @@ struct Known<T> {
     fetched: Fetched,
 }
 
+impl<T> Known<T> {
+    /// As old as the request for it: what the server changed while it answered may not be in it.
+    fn fetched(value: &Arc<T>, asked_at: u64) -> Self {
+        Self {
+            value: Arc::clone(value),
+            fetched: Fetched(i64::try_from(asked_at).unwrap_or(i64::MAX)),
+        }
+    }
+}
+
 /// When something was fetched, by the boot clock: before this run of the device, it may be less than nothing.
 #[derive(Clone, Copy, Debug)]
 struct Fetched(i64);
@@ -95,10 +105,16 @@ impl Context {
             return Ok(Arc::clone(&known.value));
         }
         match (self.fetch_metadata().await, &*known) {
-            (Ok(server), _) => {
+            (Ok(server), old) => {
+                if let Some(old) = old {
+                    let taken_back = server.weaker_than(&old.value);
+                    if !taken_back.is_empty() {
+                        warn!(?taken_back, "the server's metadata protects less than before");
+                    }
+                }
                 let value = Arc::new(server);
                 let text = String::from_utf8_lossy(value.document()).into_owned();
-                *known = Some(self.just_fetched(&value));
+                *known = Some(Known::fetched(&value, now));
                 drop(known);
                 self.keep(|document, now| document.metadata = Some((text, now)))
                     .await;
@@ -122,7 +138,7 @@ impl Context {
         self.load_knowledge().await;
         let mut known = self.knowledge.metadata.lock().await;
         if known.is_none() {
-            *known = Some(self.just_fetched(&Arc::new(server)));
+            *known = Some(Known::fetched(&Arc::new(server), self.ports.clock.boot_millis()));
         }
     }
 
@@ -161,7 +177,7 @@ impl Context {
         }
         let value = Arc::new(JwkSet::parse(&response.body)?);
         let text = String::from_utf8_lossy(&response.body).into_owned();
-        *known = Some(self.just_fetched(&value));
+        *known = Some(Known::fetched(&value, now));
         drop(known);
         self.keep(|document, now| document.keys = Some((text, now))).await;
         Ok(KeysAnswer {
@@ -184,14 +200,6 @@ impl Context {
         let mut stored = self.knowledge.stored.lock().await;
         stored.1 = Document::default();
         self.remove_record(&self.names.server()?).await
-    }
-
-    fn just_fetched<T>(&self, value: &Arc<T>) -> Known<T> {
-        let now = self.ports.clock.boot_millis();
-        Known {
-            value: Arc::clone(value),
-            fetched: Fetched(i64::try_from(now).unwrap_or(i64::MAX)),
-        }
     }
 
     /// Reads, once, what an earlier run of the app has learnt.

@@ -31,12 +31,13 @@ mod commit;
 pub(crate) mod context;
 mod end_session;
 mod flight;
-mod gate;
+pub(crate) mod gate;
 pub(crate) mod knowledge;
 pub(crate) mod listening;
 pub(crate) mod names;
 pub(crate) mod record;
 mod refresh;
+mod server_clock;
 pub(crate) mod sessions;
 mod sign_out;
 pub(crate) mod slot;
@@ -57,7 +58,7 @@ use crate::error::{EndReason, Error, ErrorKind, Result, Stage};
 use crate::ports::{SessionEvent, SessionId};
 use crate::protocol::id_token::Claims;
 use crate::protocol::target::Target;
-use crate::protocol::token::AccessToken;
+use crate::protocol::token::{AccessToken, IdToken};
 
 /// Whether somebody is signed in. The first value is always [`Loading`](SessionState::Loading): it is never
 /// guessed before storage has answered.
@@ -230,6 +231,13 @@ impl Session {
                 Ok(live.is_some_and(|r| r.signed_in().is_some_and(|s| s.refresh_token.is_some())))
             })
             .await
+    }
+
+    /// The last ID token, to be shown to the server that issued it.
+    pub(crate) async fn id_token(&self) -> Result<Option<IdToken>> {
+        let record = self.slot.read().await?.map(|(record, _)| record);
+        let live = record.filter(|record| record.epoch == self.epoch);
+        Ok(live.and_then(|record| record.signed_in()?.id_token.clone()))
     }
 
     /// Tells whoever listens what happened to this session.

@@ -69,6 +69,10 @@ impl Refresh {
     }
 
     async fn attempt(&self, seen: u64, attempt_id: &str) -> Outcome {
+        if self.slot.is_later_than(self.epoch) {
+            // Known to be over: no server need be asked about it.
+            self.reread().await?;
+        }
         // Whatever can fail without touching the refresh token goes first (RR-04). Only a request needs the server,
         // so without a network what another process refreshed can still be adopted.
         let server = self.context().server().await;

@@ -120,6 +120,11 @@ impl Slot {
         (epoch.saturating_add(1), generation.saturating_add(1))
     }
 
+    /// Whether a session of a later epoch, or the end of this one, was published.
+    pub(super) fn is_later_than(&self, epoch: u64) -> bool {
+        lock(&self.newest).0 > epoch
+    }
+
     /// Reads the stored record.
     pub(crate) async fn read(&self) -> Result<Option<(SessionRecord, Stored)>> {
         match self.read_raw().await? {

@@ -2,6 +2,7 @@
 
 // Test code outside a #[test] function, which clippy's own exception does not see.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(dead_code, reason = "each test program uses what it needs")]
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 pub(crate) struct TestBed {
     pub(crate) server: TestServer,
     pub(crate) clock: Arc<TestClock>,
-    storage: Arc<MemoryStorage>,
+    pub(crate) storage: Arc<MemoryStorage>,
     issuer: String,
 }
 
@@ -52,6 +53,52 @@ impl TestBed {
             .clock(self.clock.clone())
             .storage(self.storage.clone());
         adjust(builder).build().unwrap()
+    }
+
+    /// A client that calls no API unless `adjust` names one.
+    pub(crate) fn client_without_api(&self, adjust: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
+        let builder = Client::builder(&self.issuer, "gatepass-test")
+            .scopes(["openid", "profile", "email", "offline_access"])
+            .allow_http_on_loopback(AllowHttpOnLoopback)
+            .clock(self.clock.clone())
+            .storage(self.storage.clone());
+        adjust(builder).build().unwrap()
+    }
+
+    /// A client at another server, over the same storage.
+    pub(crate) fn client_of(&self, server: &TestServer) -> Client {
+        Client::builder(server.issuer(), server.client_id())
+            .scopes(["openid", "profile", "offline_access"])
+            .allow_http_on_loopback(AllowHttpOnLoopback)
+            .storage(self.storage.clone())
+            .build()
+            .unwrap()
+    }
+
+    /// All that is in storage, as text.
+    pub(crate) fn everything_stored(&self) -> String {
+        let keys = self.storage.list("").unwrap();
+        let texts = keys.iter().filter_map(|key| {
+            let stored = self.storage.load(key).unwrap()?;
+            Some(format!("{key:?}: {}\n", String::from_utf8_lossy(&stored.bytes)))
+        });
+        texts.collect()
+    }
+
+    /// What was known of the server is gone from storage.
+    pub(crate) fn forget_keys(&self) {
+        for key in self.storage.list("server.").unwrap() {
+            let generation = self.storage.load(&key).unwrap().unwrap().generation;
+            self.storage.remove(&key, generation).unwrap();
+        }
+    }
+
+    pub(crate) fn key_requests(&self) -> usize {
+        paths(&self.server).iter().filter(|path| *path == "/jwks").count()
+    }
+
+    pub(crate) fn now_unix_millis(&self) -> i64 {
+        gatepass::Clock::unix_millis(&*self.clock)
     }
 
     /// Signs the first test user in, through the loopback redirect.

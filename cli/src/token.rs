@@ -1,0 +1,68 @@
+//! `token`: a fresh access token for another program, and nothing else.
+
+use std::time::Duration;
+
+use gatepass::Session;
+use serde_json::json;
+
+use crate::args::Token;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::program::{Program, about, with};
+use crate::report::span;
+use crate::store::Purpose;
+
+pub(crate) async fn run(program: &Program, options: &Token) -> Result<Exit, Failure> {
+    let (settings, choice) = program.choice(&options.which).await?;
+    let opened = program.open(&settings.store.value, Purpose::Look).await?;
+    let stored = choice.one(&opened.sessions)?;
+    let session = program.session_of(&opened, stored).await?;
+    if options.refresh {
+        refresh(program, &session).await?;
+    }
+    let mut token = program
+        .unless_asked("Refreshing", session.access_token())
+        .await??;
+    if let Some(least) = options.min_validity
+        && is_short(&session, least)
+    {
+        if stored.can_refresh {
+            refresh(program, &session).await?;
+            token = session.access_token().await?;
+        }
+        if is_short(&session, least) {
+            let left = session.expires_in().unwrap_or_default();
+            program.report.warn(&format!(
+                "The token is valid for {} only: the server gives no longer one.",
+                span(left)
+            ));
+        }
+    }
+    if program.report.is_json() {
+        let fields = json!({
+            "access_token": token.expose(),
+            "token_type": "Bearer",
+            "expires_in": session.expires_in().map(|left| left.as_secs()),
+        });
+        program.report.event("token", &with(fields, about(stored)), "");
+    } else {
+        program.report.raw(&format!("{}\n", token.expose()));
+    }
+    Ok(Exit::Success)
+}
+
+async fn refresh(program: &Program, session: &Session) -> Result<(), Failure> {
+    if !session.can_refresh().await? {
+        return Err(Failure::configuration(
+            "no_refresh_token",
+            "the server gave no refresh token, so only a new sign-in gives a new access token: gatepass sign-in --again \
+             (is offline_access in the scope, and allowed for this client?)",
+        ));
+    }
+    Ok(program.unless_asked("Refreshing", session.refresh()).await??)
+}
+
+/// Where the server did not say how long the token lives, it is taken to be long enough.
+fn is_short(session: &Session, least: Duration) -> bool {
+    session.expires_in().is_some_and(|left| left < least)
+}

@@ -1,0 +1,25 @@
+//! The program as a user meets it: its words, its JSON, its exit codes.
+
+// Helpers outside #[test] functions, which clippy's own exception does not see.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod completions;
+mod config;
+mod forget;
+mod journey;
+mod output;
+mod secrets;
+mod serve;
+mod sessions;
+mod sign_in;
+mod sign_out;
+mod signals;
+mod status;
+mod support;
+mod token;
+mod usage;

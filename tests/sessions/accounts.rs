@@ -1,0 +1,207 @@
+//! Several accounts, several issuers, and what a storage tells of them.
+
+use gatepass::test_server::{Mistake, TestServer, TestUser};
+use gatepass::{Client, Session, SessionState, SignInOptions, SignOut, StoredSession};
+
+use crate::support::{TestBed, until};
+
+fn bed() -> TestBed {
+    TestBed::new()
+}
+
+fn several(bed: &TestBed) -> Client {
+    bed.client_with(|builder| builder.several_accounts())
+}
+
+async fn sign_in_as(bed: &TestBed, client: &Client, user: &TestUser) -> Session {
+    let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    let redirect = bed
+        .server
+        .browser()
+        .sign_in(pending.authorization_url(), user)
+        .await
+        .unwrap();
+    bed.server.browser().deliver(&redirect).await.unwrap();
+    pending.wait().await.unwrap()
+}
+
+fn subjects(sessions: &[Session]) -> Vec<String> {
+    let subject = |session: &Session| session.claims().unwrap().subject().to_owned();
+    sessions.iter().map(subject).collect()
+}
+
+#[tokio::test]
+async fn two_users_are_signed_in_side_by_side_and_found_at_the_next_start() {
+    let bed = bed();
+    let (alice, bob) = (bed.server.users()[0].clone(), bed.server.users()[1].clone());
+    let client = several(&bed);
+    let first = sign_in_as(&bed, &client, &alice).await;
+    bed.clock.advance(std::time::Duration::from_secs(60));
+    let second = sign_in_as(&bed, &client, &bob).await;
+    assert_ne!(first.id(), second.id());
+    assert_ne!(
+        first.access_token().await.unwrap().expose(),
+        second.access_token().await.unwrap().expose()
+    );
+
+    let restarted = several(&bed);
+    let found = restarted.sessions().await.unwrap();
+    assert_eq!(
+        subjects(&found),
+        [bob.subject(), alice.subject()],
+        "the latest first"
+    );
+    assert_eq!(found[1].id(), first.id(), "an id outlives the process");
+    let current = restarted.session().await.unwrap().unwrap();
+    assert_eq!(current.id(), second.id());
+    for session in &found {
+        session.refresh().await.unwrap();
+        let userinfo = session.userinfo().await.unwrap();
+        assert!(userinfo.to_json().contains(session.claims().unwrap().subject()));
+    }
+}
+
+#[tokio::test]
+async fn the_same_user_again_has_one_session() {
+    let bed = bed();
+    let alice = bed.server.users()[0].clone();
+    let client = several(&bed);
+    let first = sign_in_as(&bed, &client, &alice).await;
+    let again = sign_in_as(&bed, &client, &alice).await;
+    assert_eq!(first.id(), again.id());
+    assert_eq!(client.sessions().await.unwrap().len(), 1);
+    assert!(
+        first.access_token().await.is_err(),
+        "the handle of before is over"
+    );
+    again.access_token().await.unwrap();
+}
+
+#[tokio::test]
+async fn signing_one_user_out_leaves_the_other() {
+    let bed = bed();
+    let client = several(&bed);
+    let alice = sign_in_as(&bed, &client, &bed.server.users()[0].clone()).await;
+    let bob = sign_in_as(&bed, &client, &bed.server.users()[1].clone()).await;
+    let state = client.state();
+    alice.sign_out(SignOut::Revoke).await.unwrap();
+    assert_eq!(*alice.state().borrow(), SessionState::SignedOut);
+    assert_eq!(*bob.state().borrow(), SessionState::SignedIn);
+    assert_eq!(*state.borrow(), SessionState::SignedIn, "somebody is signed in");
+    bob.refresh().await.unwrap();
+    bob.sign_out(SignOut::Revoke).await.unwrap();
+    assert_eq!(*state.borrow(), SessionState::SignedOut);
+    assert!(client.sessions().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_app_that_comes_to_allow_several_keeps_the_session_it_had() {
+    let bed = bed();
+    let one = bed.sign_in(&bed.client()).await.unwrap();
+    let client = several(&bed);
+    assert_eq!(client.session().await.unwrap().unwrap().id(), one.id());
+    let again = sign_in_as(&bed, &client, &bed.server.users()[0].clone()).await;
+    assert_eq!(again.id(), one.id(), "the same user, the same session");
+    sign_in_as(&bed, &client, &bed.server.users()[1].clone()).await;
+    assert_eq!(client.sessions().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn oc_42_several_accounts_need_a_subject_to_tell_them_apart() {
+    let bed = bed();
+    let client = bed.client_with(|builder| builder.several_accounts().scopes(["profile"]));
+    let error = client.begin_sign_in(SignInOptions::default()).await.unwrap_err();
+    assert_eq!(error.code(), "several_accounts_without_openid");
+}
+
+#[tokio::test]
+async fn a_storage_tells_of_the_sessions_of_all_issuers() {
+    let bed = bed();
+    let other = TestServer::start().unwrap();
+    let here = bed.sign_in(&bed.client()).await.unwrap();
+    let there = bed.client_of(&other);
+    let pending = there.begin_sign_in(SignInOptions::default()).await.unwrap();
+    let redirect = other
+        .browser()
+        .sign_in(pending.authorization_url(), &other.users()[1])
+        .await
+        .unwrap();
+    other.browser().deliver(&redirect).await.unwrap();
+    let elsewhere = pending.wait().await.unwrap();
+
+    let storage = bed.storage.clone();
+    let all = move || StoredSession::all(&*storage).unwrap();
+    let mut issuers: Vec<String> = all().into_iter().map(|session| session.issuer).collect();
+    issuers.sort();
+    let mut expected = [bed.server.issuer().to_owned(), other.issuer().to_owned()];
+    expected.sort();
+    assert_eq!(issuers, expected);
+
+    elsewhere.sign_out(SignOut::Local).await.unwrap();
+    let states: Vec<_> = all()
+        .into_iter()
+        .map(|session| (session.id, session.state))
+        .collect();
+    assert!(states.contains(&(here.id().clone(), SessionState::SignedIn)));
+    assert!(states.contains(&(elsewhere.id().clone(), SessionState::SignedOut)));
+    let printed = format!("{:?}", all());
+    assert!(!printed.contains(bed.server.users()[0].email()), "{printed}");
+}
+
+#[tokio::test]
+async fn forgetting_everything_leaves_no_token_and_no_name() {
+    let bed = bed();
+    let client = several(&bed);
+    let alice = sign_in_as(&bed, &client, &bed.server.users()[0].clone()).await;
+    sign_in_as(&bed, &client, &bed.server.users()[1].clone()).await;
+    let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    client.forget_everything().await.unwrap();
+
+    assert_eq!(
+        pending.wait().await.unwrap_err().kind(),
+        gatepass::ErrorKind::Cancelled
+    );
+    assert!(alice.peek().is_none());
+    assert_eq!(*client.state().borrow(), SessionState::SignedOut);
+    assert!(StoredSession::all(&*bed.storage).unwrap().is_empty());
+    client.drain().await;
+    let left = bed.everything_stored();
+    for secret in [
+        bed.server.issuer(),
+        bed.server.users()[0].subject(),
+        "token",
+        "verifier",
+    ] {
+        assert!(!left.contains(secret), "{secret} is left in {left}");
+    }
+    // A refresh that was under way meets the end.
+    assert!(alice.refresh().await.is_err());
+    until(|| bed.everything_stored() == left).await;
+    sign_in_as(&bed, &client, &bed.server.users()[0].clone()).await;
+}
+
+#[tokio::test]
+async fn na_22_two_servers_do_not_share_a_redirect_unless_both_name_themselves() {
+    let (bed, other) = (bed(), TestServer::start().unwrap());
+    let here = bed.client();
+    here.begin_sign_in(SignInOptions::default()).await.unwrap();
+    // Both send `iss`, so the callback tells them apart.
+    let there = bed.client_of(&other);
+    there.begin_sign_in(SignInOptions::default()).await.unwrap();
+
+    let silent = TestServer::start().unwrap();
+    silent.misbehave(Mistake::IssNotAdvertised);
+    let client = bed.client_of(&silent);
+    let error = client.begin_sign_in(SignInOptions::default()).await.unwrap_err();
+    assert_eq!(error.code(), "redirect_shared");
+    drop((here, there));
+    // The clients of before are gone once their sign-ins have ended; an app with another storage never minded.
+    bed_of(&silent)
+        .begin_sign_in(SignInOptions::default())
+        .await
+        .unwrap();
+}
+
+fn bed_of(server: &TestServer) -> Client {
+    bed().client_of(server)
+}

@@ -1,0 +1,65 @@
+//! What a sign-in may ask for, held against what the server saw.
+
+use std::time::Duration;
+
+use gatepass::test_server::{ClockOffset, Mistake};
+use gatepass::{Prompt, SignInOptions};
+
+use crate::support::TestBed;
+
+#[tokio::test]
+async fn oc_32_an_authentication_that_is_weaker_than_asked_for_is_refused() {
+    let bed = TestBed::new();
+    let client = bed.client();
+    let strong = || SignInOptions::default().acr_values(["urn:example:gold"]);
+    let sign_in = async |options| {
+        let pending = client.begin_sign_in(options).await.unwrap();
+        let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+        bed.server.browser().deliver(&redirect).await.unwrap();
+        pending.wait().await
+    };
+    sign_in(strong()).await.unwrap();
+    bed.server.misbehave(Mistake::AcrIgnored);
+    assert_eq!(sign_in(strong()).await.unwrap_err().code(), "id_token_acr");
+}
+
+#[tokio::test]
+async fn oc_06_a_silent_sign_in_says_who_is_meant() {
+    let bed = TestBed::new();
+    let client = bed.client();
+    bed.sign_in(&client).await.unwrap();
+    let silent = SignInOptions::default().prompt([Prompt::None]);
+    let pending = client.begin_sign_in(silent).await.unwrap();
+    assert!(pending.authorization_url().contains("id_token_hint="));
+    let shown = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    assert!(!shown.authorization_url().contains("id_token_hint="));
+}
+
+#[tokio::test]
+async fn bc_11_a_sign_in_can_ask_for_a_scope_of_its_own() {
+    let bed = TestBed::new();
+    let client = bed.client();
+    let options = SignInOptions::default().scope(["openid", "email"]);
+    let pending = client.begin_sign_in(options).await.unwrap();
+    let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+    bed.server.browser().deliver(&redirect).await.unwrap();
+    let session = pending.wait().await.unwrap();
+    assert_eq!(session.scope(), ["openid", "email"]);
+}
+
+#[tokio::test]
+async fn rr_50_bi_97_a_device_whose_clock_is_wrong_can_sign_in() {
+    for offset in [
+        ClockOffset::Ahead(Duration::from_secs(3 * 3600)),
+        ClockOffset::Behind(Duration::from_secs(3 * 3600)),
+    ] {
+        let bed = TestBed::with(|server| server.clock_offset(offset));
+        let session = bed.sign_in(&bed.client()).await.unwrap();
+        session.refresh().await.unwrap();
+        // The user sets the clock; what was learnt of the old one is not held against the new one.
+        bed.server.set_clock_offset(ClockOffset::None);
+        bed.clock.set_unix_millis(bed.now_unix_millis() + 3 * 3600 * 1000);
+        session.refresh().await.unwrap();
+        assert!(session.peek().is_some());
+    }
+}

@@ -1,0 +1,14 @@
+//! Sessions over their whole life: several of them, tokens that wait for keys, several APIs, and their end, against the
+//! test server.
+
+// Test code outside a #[test] function, which clippy's own exception does not see.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod accounts;
+mod apis;
+mod journey;
+mod sign_out;
+mod waiting;
+
+#[path = "../support/mod.rs"]
+mod support;

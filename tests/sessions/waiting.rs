@@ -1,0 +1,285 @@
+//! Tokens that wait for the server's keys, sign-ins that a dead process left behind, and what is known of the server
+//! across starts.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gatepass::test_server::{CannedAnswer, Endpoint, Mistake, TestClock};
+use gatepass::{
+    Client, Clock, ErrorKind, EventSink, NextStep, SessionEvent, SessionId, SessionState, SignInOptions,
+    Stage,
+};
+
+use crate::support::{TestBed, paths, token_requests, until};
+
+const REDIRECT: &str = "com.example.app:/callback";
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The clock of an app whose waits of up to a minute are over at once: time passes for the server too.
+#[derive(Debug)]
+struct HurriedClock(Arc<TestClock>);
+
+#[async_trait]
+impl Clock for HurriedClock {
+    fn unix_millis(&self) -> i64 {
+        self.0.unix_millis()
+    }
+
+    fn boot_millis(&self) -> u64 {
+        self.0.boot_millis()
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        self.0.boot_id()
+    }
+
+    async fn sleep_until(&self, boot_millis: u64) {
+        let wait = boot_millis.saturating_sub(self.boot_millis());
+        if wait <= 60_000 {
+            self.0.advance(Duration::from_millis(wait));
+        }
+        self.0.sleep_until(boot_millis).await;
+    }
+}
+
+fn app(bed: &TestBed) -> Client {
+    let clock = Arc::new(HurriedClock(bed.clock.clone()));
+    bed.client_with(|builder| builder.redirect(REDIRECT).clock(clock))
+}
+
+/// The redirect of a sign-in that the process that began it does not live to see.
+async fn redirect_for_another_process(bed: &TestBed) -> String {
+    let pending = app(bed).begin_sign_in(SignInOptions::default()).await.unwrap();
+    let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+    // As if the process had been killed before the keys were stored.
+    bed.keys_are_stored().await;
+    bed.forget_keys();
+    redirect
+}
+
+#[tokio::test]
+async fn a_code_is_not_wasted_on_keys_that_cannot_be_had() {
+    let bed = TestBed::new();
+    let redirect = redirect_for_another_process(&bed).await;
+    let down = bed
+        .server
+        .fault(Endpoint::JwkSet)
+        .every()
+        .answer(CannedAnswer::status(503))
+        .unwrap();
+
+    let client = app(&bed);
+    let error = client.resume_sign_in(&redirect).await.unwrap_err();
+    assert_eq!((error.code(), error.stage()), ("sign_in_unverified", Stage::Jwks));
+    assert!(
+        error.is_retryable() && error.next_step() != NextStep::SignInAgain,
+        "{error:?}"
+    );
+    assert!(down.fired() > 1, "it was tried again");
+    assert_ne!(
+        *client.state().borrow(),
+        SessionState::SignedIn,
+        "nothing unverified is published"
+    );
+    assert_eq!(client.session().await.unwrap_err().code(), "sign_in_unverified");
+
+    // The process dies; the next one finishes it, without the browser and without a second exchange.
+    drop(client);
+    down.lift();
+    let restarted = app(&bed);
+    let session = restarted.session().await.unwrap().expect("it is finished now");
+    assert_eq!(
+        session.claims().unwrap().subject(),
+        bed.server.users()[0].subject()
+    );
+    assert_eq!(token_requests(&bed.server).len(), 1);
+    assert!(!paths(&bed.server).contains(&"/revoke".to_owned()));
+    session.refresh().await.unwrap();
+    assert!(
+        !bed.everything_stored().contains("verifier"),
+        "nothing is left of the sign-in"
+    );
+}
+
+#[tokio::test]
+async fn the_caller_waits_for_keys_that_come_late() {
+    let bed = TestBed::new();
+    let redirect = redirect_for_another_process(&bed).await;
+    let slow = bed
+        .server
+        .fault(Endpoint::JwkSet)
+        .next(3)
+        .answer(CannedAnswer::captive_portal())
+        .unwrap();
+    let session = app(&bed).resume_sign_in(&redirect).await.unwrap();
+    assert_eq!(slow.fired(), 3);
+    assert!(session.peek().is_some());
+}
+
+#[tokio::test]
+async fn oc_38_a_second_roll_over_within_a_minute_does_not_lose_the_sign_in() {
+    let bed = TestBed::new();
+    let client = app(&bed);
+    let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    bed.keys_are_stored().await;
+    // The keys were fetched this very minute, and the token will name a newer one.
+    bed.server.rotate_keys();
+    bed.server.rotate_keys();
+    let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+    let before = bed.key_requests();
+    let session = client.resume_sign_in(&redirect).await.unwrap();
+    assert!(session.peek().is_some());
+    assert_eq!(bed.key_requests(), before + 1, "once the minute is over");
+}
+
+#[tokio::test]
+async fn bi_59_a_key_that_does_not_exist_ends_the_sign_in_and_the_grant() {
+    let bed = TestBed::new();
+    bed.server.misbehave(Mistake::IdTokenKidUnknown);
+    let redirect = redirect_for_another_process(&bed).await;
+    let client = app(&bed);
+    let error = client.resume_sign_in(&redirect).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.stage()),
+        (ErrorKind::Protocol, Stage::IdToken),
+        "{error:?}"
+    );
+    until(|| paths(&bed.server).contains(&"/revoke".to_owned())).await;
+    assert!(client.session().await.unwrap().is_none());
+}
+
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl EventSink for Heard {
+    fn event(&self, _session: Option<&SessionId>, event: SessionEvent) {
+        if let SessionEvent::SignInInterrupted { diagnostic_id } = event {
+            self.0.lock().unwrap().push(diagnostic_id);
+        }
+    }
+}
+
+#[tokio::test]
+async fn bi_99_a_sign_in_that_died_with_its_process_is_told_once() {
+    let bed = TestBed::new();
+    let pending = app(&bed).begin_sign_in(SignInOptions::default()).await.unwrap();
+    let id = pending.diagnostic_id().to_owned();
+    let heard = Arc::new(Heard::default());
+    let start = || bed.client_with(|builder| builder.redirect(REDIRECT).event_sink(heard.clone()));
+    // It may yet come to an end elsewhere.
+    assert!(start().session().await.unwrap().is_none());
+    assert!(heard.0.lock().unwrap().is_empty());
+    // Only its wall clock can tell another process that its time is over.
+    bed.clock.set_unix_millis(bed.now_unix_millis() + 16 * 60 * 1000);
+    assert!(start().session().await.unwrap().is_none());
+    assert!(start().session().await.unwrap().is_none());
+    assert_eq!(*heard.0.lock().unwrap(), [id]);
+    assert!(!bed.everything_stored().contains("verifier"));
+}
+
+#[tokio::test]
+async fn am_19_a_warm_start_needs_no_request_before_the_browser() {
+    let bed = TestBed::new();
+    bed.sign_in(&bed.client()).await.unwrap();
+    bed.keys_are_stored().await;
+    let before = bed.server.requests().len();
+    let client = bed.client();
+    let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    pending.cancel();
+    client.drain().await;
+    assert_eq!(paths(&bed.server)[before..], [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn am_19_what_is_a_day_old_is_asked_for_again_and_will_do_meanwhile() {
+    let bed = TestBed::new();
+    bed.sign_in(&bed.client()).await.unwrap();
+    bed.keys_are_stored().await;
+    bed.clock.advance(DAY + Duration::from_secs(1));
+    let down = bed
+        .server
+        .fault(Endpoint::Metadata)
+        .every()
+        .answer(CannedAnswer::captive_portal())
+        .unwrap();
+    let client = bed.client();
+    client
+        .begin_sign_in(SignInOptions::default())
+        .await
+        .unwrap()
+        .cancel();
+    assert!(down.fired() > 0, "it was asked for");
+    down.lift();
+    let before = bed.server.requests().len();
+    bed.client()
+        .begin_sign_in(SignInOptions::default())
+        .await
+        .unwrap()
+        .cancel();
+    assert!(
+        paths(&bed.server)[before..]
+            .iter()
+            .any(|path| path.contains("well-known"))
+    );
+}
+
+#[tokio::test]
+async fn an_issuer_that_became_somebody_else_is_not_believed_from_the_cache() {
+    let bed = TestBed::new();
+    bed.sign_in(&bed.client()).await.unwrap();
+    bed.clock.advance(DAY + Duration::from_secs(1));
+    bed.server.misbehave(Mistake::WrongIssuerInMetadata);
+    let error = bed
+        .client()
+        .begin_sign_in(SignInOptions::default())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "issuer_mismatch");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_moved_is_looked_up_anew() {
+    let bed = TestBed::new();
+    let session = bed.sign_in(&bed.client()).await.unwrap();
+    bed.server
+        .fault(Endpoint::Token)
+        .nth(1)
+        .answer(CannedAnswer::status(404))
+        .unwrap();
+    session.refresh().await.unwrap_err();
+    let before = bed.server.requests().len();
+    session.refresh().await.unwrap();
+    assert!(
+        paths(&bed.server)[before].contains("well-known"),
+        "{:?}",
+        &paths(&bed.server)[before..]
+    );
+}
+
+#[tokio::test]
+async fn refreshed_tokens_that_wait_for_keys_are_verified_later_not_asked_for_again() {
+    let bed = TestBed::new();
+    let session = bed.sign_in(&bed.client()).await.unwrap();
+    let old = session.access_token().await.unwrap();
+    bed.clock.advance(Duration::from_secs(120));
+    bed.server.rotate_keys();
+    let down = bed
+        .server
+        .fault(Endpoint::JwkSet)
+        .every()
+        .answer(CannedAnswer::status(503))
+        .unwrap();
+    let error = session.refresh().await.unwrap_err();
+    assert!(error.is_retryable(), "{error:?}");
+    down.lift();
+    let asked = token_requests(&bed.server).len();
+    session.refresh().await.unwrap();
+    let new = session.access_token().await.unwrap();
+    assert_ne!(new.expose(), old.expose());
+    assert_eq!(
+        token_requests(&bed.server).len(),
+        asked,
+        "the tokens were there already"
+    );
+}
