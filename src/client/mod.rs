@@ -187,7 +187,7 @@ impl Client {
 
     /// Waits until nothing of this client is under way: call it before a short program exits, so that a refresh
     /// whose caller stopped waiting still reaches storage. A sign-in that waits for its redirect counts until it ends:
-    /// cancel it first.
+    /// cancel it first. Safe to cancel: dropping the future stops the waiting only.
     pub async fn drain(&self) {
         self.0.context.drain().await;
     }

@@ -224,7 +224,7 @@ impl PendingSignIn {
         self.attempt.ended().await
     }
 
-    /// Calls the sign-in off. If its redirect came before, it completes all the same.
+    /// Calls the sign-in off. If its redirect came before, it completes all the same. Returns at once.
     pub fn cancel(&self) {
         self.canceller().cancel();
     }

@@ -216,7 +216,8 @@ impl Session {
         self.slot.refreshed(self.epoch, &target, seen).await.map(drop)
     }
 
-    /// Whether the server gave a refresh token, so that the session outlives its access token. Reads storage.
+    /// Whether the server gave a refresh token, so that the session outlives its access token. Reads storage; asks no
+    /// server. Safe to cancel.
     ///
     /// # Errors
     /// If storage cannot be read.
