@@ -14,6 +14,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What went wrong, as far as a program needs to tell cases apart.
 ///
 /// The enum grows: match with a wildcard arm, or use [`Error::is_retryable`] and [`Error::next_step`].
+///
+/// ```
+/// use gatepass::{Delivery, Error, ErrorKind};
+///
+/// fn is_offline(error: &Error) -> bool {
+///     matches!(error.kind(), ErrorKind::Network(Delivery::NotSent))
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -102,6 +110,18 @@ pub enum Delivery {
 }
 
 /// Why a session ended. There is no other way for one to end.
+///
+/// ```
+/// use gatepass::{Client, EndReason, SessionState};
+///
+/// fn why_signed_out(client: &Client) -> Option<&'static str> {
+///     match *client.state().borrow() {
+///         SessionState::Ended(EndReason::SubjectChanged) => Some("another user answered"),
+///         SessionState::Ended(_) => Some("please sign in again"),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
@@ -219,6 +239,18 @@ pub enum Fault {
 }
 
 /// What an app should do about an error.
+///
+/// ```
+/// use gatepass::{Error, NextStep};
+///
+/// fn pause_before_next_try(error: &Error) -> Option<std::time::Duration> {
+///     match error.next_step() {
+///         NextStep::Retry => Some(std::time::Duration::from_secs(5)),
+///         NextStep::RetryAfter(wait) => Some(wait),
+///         _ => None,
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NextStep {
@@ -256,6 +288,14 @@ impl NextStep {
 
 /// What a server said about a failure. All of it is untrusted text: cleaned of control characters and cut to
 /// a bounded length, to be shown as plain text and nothing else (RFC 6749 §4.1.2.1, §5.2).
+///
+/// ```
+/// fn what_the_server_says(error: &gatepass::Error) -> Option<String> {
+///     let server = error.server()?;
+///     // Plain text from outside: never as HTML.
+///     server.description.clone().or_else(|| server.error.clone())
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerError {

@@ -19,6 +19,16 @@ const ATTEMPTS: u32 = 16;
 ///
 /// Storage that this crate brings has its lock already ([`SecureStorage::process_lock`](crate::SecureStorage::process_lock)).
 /// This is for storage of your own.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use gatepass::{Client, FileLock};
+///
+/// let client = Client::builder("https://login.example.com", "my-app")
+///     .process_lock(Arc::new(FileLock::new("/var/lib/my-app/locks")))
+///     .build()?;
+/// # Ok::<(), gatepass::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct FileLock {
     directory: PathBuf,

@@ -91,6 +91,17 @@ impl KeychainStorage {
 }
 
 /// The configuration of a [`KeychainStorage`].
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use gatepass::KeychainStorage;
+///
+/// let storage = KeychainStorage::builder("com.example.my-app")
+///     .directory("/var/lib/my-app/sessions")
+///     .timeout(Duration::from_secs(60))
+///     .build()?;
+/// # Ok::<(), gatepass::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct KeychainStorageBuilder {

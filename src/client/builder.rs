@@ -29,6 +29,22 @@ use crate::session::sessions::{Accounts, Sessions};
 const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// The configuration of a [`Client`].
+///
+/// ```no_run
+/// # fn example(builder: gatepass::ClientBuilder) -> gatepass::Result<()> {
+/// use std::time::Duration;
+///
+/// // Made by Client::builder; every setting but issuer and client id has a default.
+/// let client = builder
+///     .redirect("com.example.app:/callback")
+///     .post_logout_redirect("com.example.app:/signed-out")
+///     .scopes(["openid", "email", "offline_access"])
+///     .api("https://api.example.com")
+///     .sign_in_timeout(Duration::from_secs(5 * 60))
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
@@ -123,6 +139,18 @@ impl ClientBuilder {
     }
 
     /// Allows http to `127.0.0.1` and `[::1]`, for tests against a server on this machine.
+    ///
+    /// ```
+    /// use gatepass::{AllowHttpOnLoopback, Client};
+    ///
+    /// let refused = Client::builder("http://127.0.0.1:9400", "my-app").build().unwrap_err();
+    /// assert_eq!(refused.code(), "issuer_insecure");
+    ///
+    /// let client = Client::builder("http://127.0.0.1:9400", "my-app")
+    ///     .allow_http_on_loopback(AllowHttpOnLoopback)
+    ///     .build()?;
+    /// # Ok::<(), gatepass::Error>(())
+    /// ```
     pub fn allow_http_on_loopback(mut self, allowed: AllowHttpOnLoopback) -> Self {
         self.policy.http_on_loopback = Some(allowed);
         self
@@ -132,6 +160,13 @@ impl ClientBuilder {
     /// ID tokens: [`Client::sessions`] gives them all. Needs the scope `openid`.
     ///
     /// Unless this is called, a client has one session, and a sign-in takes the place of the one before.
+    ///
+    /// ```no_run
+    /// # fn example(builder: gatepass::ClientBuilder) -> gatepass::Result<()> {
+    /// let client = builder.scopes(["openid", "offline_access"]).several_accounts().build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn several_accounts(mut self) -> Self {
         self.accounts = Accounts::Several;
         self

@@ -80,10 +80,23 @@ impl Client {
     ///
     /// Safe to cancel.
     ///
+    /// ```no_run
+    /// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
+    /// match client.session().await {
+    ///     Ok(Some(session)) => println!("signed in since {:?}", session.signed_in_at()),
+    ///     Ok(None) => println!("nobody is signed in"),
+    ///     // Not "nobody": storage is locked, for example.
+    ///     Err(error) => println!("cannot tell yet: {error}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Code `sign_in_unverified`: a sign-in still waits for the server's keys; ask again later.
-    /// [`ErrorKind::StorageLocked`] and [`ErrorKind::StorageLost`]: storage could not say. Neither means that nobody
-    /// is signed in.
+    /// [`ErrorKind::StorageLocked`](crate::ErrorKind::StorageLocked) and
+    /// [`ErrorKind::StorageLost`](crate::ErrorKind::StorageLost): storage could not say. Neither means that nobody is
+    /// signed in.
     pub async fn session(&self) -> Result<Option<Session>> {
         let inner = Arc::clone(&self.0);
         self.0
@@ -103,6 +116,15 @@ impl Client {
     ///
     /// Safe to cancel.
     ///
+    /// ```no_run
+    /// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
+    /// for session in client.sessions().await? {
+    ///     println!("{}: {:?}", session.id(), session.claims().map(|claims| claims.subject()));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`session`](Client::session).
     pub async fn sessions(&self) -> Result<Vec<Session>> {
@@ -119,6 +141,22 @@ impl Client {
     /// Whether somebody is signed in, now and at every change. The first value is
     /// [`SessionState::Loading`] until [`session`](Client::session) or a sign-in has asked storage. Of several sessions one
     /// that is signed in is enough; each has a [`state`](Session::state) of its own.
+    ///
+    /// ```no_run
+    /// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
+    /// use gatepass::SessionState;
+    ///
+    /// let mut state = client.state();
+    /// client.session().await?;
+    /// while *state.borrow_and_update() == SessionState::SignedIn {
+    ///     if state.changed().await.is_err() {
+    ///         break;
+    ///     }
+    /// }
+    /// println!("not signed in any more: {:?}", *state.borrow());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn state(&self) -> watch::Receiver<SessionState> {
         self.0.sessions.state()
@@ -128,9 +166,17 @@ impl Client {
     ///
     /// Safe to cancel.
     ///
+    /// ```no_run
+    /// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
+    /// let server = client.authorization_server().await?;
+    /// println!("{}: can push requests: {}", server.issuer(), server.pushed_authorization_request_endpoint().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// [`ErrorKind::Network`] if the server cannot be reached, [`ErrorKind::Protocol`] if what it says of itself
-    /// cannot be used.
+    /// [`ErrorKind::Network`](crate::ErrorKind::Network) if the server cannot be reached,
+    /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if what it says of itself cannot be used.
     pub async fn authorization_server(&self) -> Result<AuthorizationServer> {
         let context = Arc::clone(&self.0.context);
         self.0
@@ -141,7 +187,7 @@ impl Client {
 
     /// Waits until nothing of this client is under way: call it before a short program exits, so that a refresh
     /// whose caller stopped waiting still reaches storage. A sign-in that waits for its redirect counts until it ends:
-    /// cancel it first.
+    /// cancel it first. Safe to cancel: dropping the future stops the waiting only.
     pub async fn drain(&self) {
         self.0.context.drain().await;
     }
@@ -152,6 +198,14 @@ impl Client {
     ///
     /// What stays is, for each session there was, a number that keeps a refresh under way from bringing it back; it names
     /// neither user nor server. Sessions of other clients in the same storage are not touched. Safe to cancel: it goes on.
+    ///
+    /// ```no_run
+    /// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
+    /// client.forget_everything().await?;
+    /// assert!(client.session().await?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// If storage cannot be written. Then something may be left; try again.

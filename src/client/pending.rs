@@ -147,6 +147,15 @@ fn lost() -> Error {
 /// The redirect comes in by the loopback listener, which is open already, or through
 /// [`Client::resume_sign_in`](crate::Client::resume_sign_in), in this process or another. Dropping this value does
 /// not end the sign-in; [`cancel`](PendingSignIn::cancel) does.
+///
+/// ```no_run
+/// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
+/// let pending = client.begin_sign_in(gatepass::SignInOptions::default()).await?;
+/// println!("Open {}", pending.authorization_url());
+/// let session = pending.wait().await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct PendingSignIn {
     pub(super) authorization_url: String,
     pub(super) url_lifetime: Option<Duration>,
@@ -183,6 +192,22 @@ impl PendingSignIn {
     }
 
     /// How far the sign-in is, now and at every change.
+    ///
+    /// ```no_run
+    /// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
+    /// use gatepass::{SignInOptions, SignInProgress};
+    ///
+    /// let pending = client.begin_sign_in(SignInOptions::default()).await?;
+    /// let mut progress = pending.progress();
+    /// while *progress.borrow_and_update() == SignInProgress::WaitingForRedirect {
+    ///     println!("please finish in the browser …");
+    ///     if progress.changed().await.is_err() {
+    ///         break;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<SignInProgress> {
         self.attempt.progress.subscribe()
@@ -199,7 +224,7 @@ impl PendingSignIn {
         self.attempt.ended().await
     }
 
-    /// Calls the sign-in off. If its redirect came before, it completes all the same.
+    /// Calls the sign-in off. If its redirect came before, it completes all the same. Returns at once.
     pub fn cancel(&self) {
         self.canceller().cancel();
     }
@@ -227,6 +252,17 @@ impl fmt::Debug for PendingSignIn {
 }
 
 /// Calls one sign-in off. Cheap to clone.
+///
+/// ```no_run
+/// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
+/// let pending = client.begin_sign_in(gatepass::SignInOptions::default()).await?;
+/// let canceller = pending.canceller();
+/// // Behind the button that says "Cancel":
+/// canceller.cancel();
+/// assert_eq!(pending.wait().await.unwrap_err().kind(), gatepass::ErrorKind::Cancelled);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Canceller(Arc<Attempt>);
 

@@ -33,6 +33,19 @@ impl Client {
     /// Dropping the future calls the sign-in off, unless its redirect has come already: then it completes, and
     /// shows in [`state`](Client::state).
     ///
+    /// ```no_run
+    /// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
+    /// use gatepass::{ErrorKind, SignInOptions};
+    ///
+    /// match client.sign_in(SignInOptions::default().login_hint("ada@example.com")).await {
+    ///     Ok(session) => println!("signed in, session {}", session.id()),
+    ///     Err(error) if error.kind() == ErrorKind::Cancelled => println!("not this time"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::NoBrowser`] if none can be opened; [`ErrorKind::Cancelled`] if the user declined;
     /// [`ErrorKind::FlowExpired`] at the deadline; [`ErrorKind::Configuration`], [`ErrorKind::Network`],
@@ -76,6 +89,15 @@ impl Client {
     ///
     /// Safe to cancel.
     ///
+    /// ```no_run
+    /// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
+    /// let pending = client.begin_sign_in(gatepass::SignInOptions::default()).await?;
+    /// println!("Open {}", pending.authorization_url());
+    /// let session = pending.wait().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`sign_in`](Client::sign_in) before the browser.
     pub async fn begin_sign_in(&self, options: SignInOptions) -> Result<PendingSignIn> {
@@ -92,6 +114,16 @@ impl Client {
     ///
     /// A URL that belongs to no pending sign-in leaves every pending sign-in as it is. Safe to cancel: the exchange
     /// goes on.
+    ///
+    /// ```no_run
+    /// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
+    /// // What the platform started the program with.
+    /// if let Some(redirect) = std::env::args().nth(1) {
+    ///     let session = client.resume_sign_in(&redirect).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`] at [`Stage::Callback`] if the URL is not the redirect of a pending sign-in;

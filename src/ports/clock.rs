@@ -15,6 +15,32 @@ use async_trait::async_trait;
 /// - Both are read on hot paths: they must not block, and should cost tens of nanoseconds.
 /// - [`sleep_until`](Clock::sleep_until) completes at the given boot time or soon after, never before. It is
 ///   safe to cancel: dropping the future forgets the alarm.
+///
+/// ```
+/// use gatepass::Clock;
+///
+/// /// The system's clock is the default; this one stands still, for a test.
+/// #[derive(Debug)]
+/// struct Noon;
+///
+/// #[async_trait::async_trait]
+/// impl Clock for Noon {
+///     fn unix_millis(&self) -> i64 {
+///         1_893_499_200_000
+///     }
+///     fn boot_millis(&self) -> u64 {
+///         60_000
+///     }
+///     fn boot_id(&self) -> Option<String> {
+///         Some("one".to_owned())
+///     }
+///     async fn sleep_until(&self, boot_millis: u64) {
+///         if boot_millis > self.boot_millis() {
+///             std::future::pending::<()>().await;
+///         }
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Clock: Send + Sync + Debug {
     /// Milliseconds since 1970-01-01T00:00:00Z by the wall clock.

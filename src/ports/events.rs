@@ -6,6 +6,12 @@ use super::RecordKey;
 use crate::error::{EndReason, Error};
 
 /// Names one stored session, the same in every process and after every start. It tells neither issuer nor user.
+///
+/// ```
+/// fn is_in_front(session: &gatepass::Session, settings: &str) -> bool {
+///     session.id().as_str() == settings
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(String);
 
@@ -69,6 +75,20 @@ pub enum SessionEvent {
 /// # Contract
 /// Called with no lock held, after storage, snapshot and waiters have all seen the change; it may call back
 /// into the session. It must not block: it runs on the core's executor.
+///
+/// ```
+/// use gatepass::{EventSink, SessionEvent, SessionId};
+///
+/// #[derive(Debug)]
+/// struct Audit(std::sync::mpsc::Sender<String>);
+///
+/// impl EventSink for Audit {
+///     fn event(&self, session: Option<&SessionId>, event: SessionEvent) {
+///         // Hands it on and returns: this is the core's own thread.
+///         let _ = self.0.send(format!("{session:?} {event:?}"));
+///     }
+/// }
+/// ```
 pub trait EventSink: Send + Sync + Debug {
     /// Takes note of one event, and of which session it is about.
     fn event(&self, session: Option<&SessionId>, event: SessionEvent);

@@ -184,6 +184,33 @@ impl HttpFailureReason {
 ///   token.
 ///
 /// The feature `conformance` has all of this as a suite for a transport of your own.
+///
+/// ```
+/// use gatepass::{Delivery, HttpFailure, HttpFailureReason, HttpRequest, HttpResponse, HttpTransport};
+///
+/// /// A transport over the client that an app has already, here named `exchange`.
+/// #[derive(Debug)]
+/// struct MyTransport;
+/// # async fn exchange(_: HttpRequest) -> Result<(u16, Vec<u8>), bool> { Ok((200, Vec::new())) }
+///
+/// #[async_trait::async_trait]
+/// impl HttpTransport for MyTransport {
+///     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure> {
+///         match exchange(request).await {
+///             Ok((status, body)) => {
+///                 let status = http::StatusCode::from_u16(status).map_err(|_| {
+///                     HttpFailure::new(Delivery::UnknownOutcome, HttpFailureReason::InvalidAnswer, "a strange status")
+///                 })?;
+///                 Ok(HttpResponse::new(status, http::HeaderMap::new(), body))
+///             }
+///             Err(was_connected) => Err(match was_connected {
+///                 false => HttpFailure::new(Delivery::NotSent, HttpFailureReason::Connect, "no connection"),
+///                 true => HttpFailure::new(Delivery::UnknownOutcome, HttpFailureReason::ConnectionLost, "it broke"),
+///             }),
+///         }
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait HttpTransport: Send + Sync + Debug {
     /// Sends one request and reads the whole answer.

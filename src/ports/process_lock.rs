@@ -21,6 +21,37 @@ pub struct LockFailure(
 /// - It **only saves contention**. Correctness comes from the conditional commit of
 ///   [`SecureStorage`](super::SecureStorage), so a platform without a lock is slower, not wrong.
 /// - Called from a thread of the core's own.
+///
+/// ```
+/// use std::collections::BTreeSet;
+/// use std::sync::{Arc, Mutex, PoisonError};
+/// use gatepass::{LockFailure, LockGuard, ProcessLock};
+///
+/// /// Among the threads of one process.
+/// #[derive(Debug, Default)]
+/// struct Names(Arc<Mutex<BTreeSet<String>>>);
+///
+/// struct Held(Arc<Mutex<BTreeSet<String>>>, String);
+///
+/// impl Drop for Held {
+///     fn drop(&mut self) {
+///         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+///     }
+/// }
+///
+/// impl ProcessLock for Names {
+///     fn try_lock(&self, name: &str) -> Result<Option<LockGuard>, LockFailure> {
+///         let is_free = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+///         Ok(is_free.then(|| Box::new(Held(Arc::clone(&self.0), name.to_owned())) as LockGuard))
+///     }
+/// }
+///
+/// let names = Names::default();
+/// let held = names.try_lock("session").unwrap();
+/// assert!(held.is_some() && names.try_lock("session").unwrap().is_none());
+/// drop(held);
+/// assert!(names.try_lock("session").unwrap().is_some());
+/// ```
 pub trait ProcessLock: Send + Sync + Debug {
     /// Takes the lock of this name, or says that another holder has it (`None`).
     ///

@@ -32,6 +32,13 @@ impl Generation {
 
 /// The name of a record: lower-case letters, digits, `.`, `-` and `_`, at most 120 characters, so that it fits
 /// any keychain and any file system.
+///
+/// ```
+/// use gatepass::RecordKey;
+///
+/// assert!(RecordKey::new("session.1a2b").is_some());
+/// assert!(RecordKey::new("Session/1").is_none());
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordKey(String);
 
@@ -140,6 +147,16 @@ impl std::error::Error for StorageFailure {}
 ///   included.
 /// - Synchronous and allowed to block: called only from threads of the core's own, never from the caller's.
 /// - The bytes are secret. An adapter that keeps them outside memory encrypts them.
+///
+/// ```
+/// use gatepass::{CommitOutcome, Generation, MemoryStorage, RecordKey, SecureStorage};
+///
+/// let (storage, key) = (MemoryStorage::default(), RecordKey::new("example").unwrap());
+/// let Ok(CommitOutcome::Committed(first)) = storage.commit(&key, Generation::ABSENT, b"one") else { panic!() };
+/// // Who has not seen the latest changes nothing, and learns what it is.
+/// let Ok(CommitOutcome::Conflict(Some(current))) = storage.commit(&key, Generation::ABSENT, b"two") else { panic!() };
+/// assert_eq!((current.generation, current.bytes.as_slice()), (first, b"one".as_slice()));
+/// ```
 pub trait SecureStorage: Send + Sync + Debug {
     /// Reads one record.
     ///

@@ -119,6 +119,25 @@ impl From<UserAgentFailure> for Error {
 /// - Completes when there is something to say: the redirect, that the browser was opened, or why not. It may stay
 ///   pending while the user is busy; the core holds the deadline.
 /// - Safe to cancel: dropping the future forgets the visit, and closes the browser where the platform can.
+///
+/// ```
+/// use gatepass::{UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn};
+///
+/// /// Opens the URL by a program of the app's choice; the redirect comes back by the loopback listener.
+/// #[derive(Debug)]
+/// struct ThisBrowser(&'static str);
+///
+/// #[async_trait::async_trait]
+/// impl UserAgent for ThisBrowser {
+///     async fn open(&self, request: UserAgentRequest) -> Result<UserAgentReturn, UserAgentFailure> {
+///         std::process::Command::new(self.0)
+///             .arg(&request.authorization_url)
+///             .spawn()
+///             .map(|_| UserAgentReturn::Opened)
+///             .map_err(|error| UserAgentFailure::NoBrowser(format!("{}: {error}", self.0)))
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait UserAgent: Send + Sync + Debug {
     /// Shows the authorization request to the user.

@@ -22,6 +22,14 @@ pub(crate) const SKEW_SECONDS: i64 = 60;
 const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// The claims of a verified ID token.
+///
+/// ```
+/// fn greeting(session: &gatepass::Session) -> String {
+///     let claims = session.claims();
+///     let name = claims.and_then(|claims| claims.get("given_name")?.as_str());
+///     format!("Hello {}", name.unwrap_or("there"))
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Claims {
     subject: String,

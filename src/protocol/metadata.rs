@@ -13,6 +13,16 @@ use crate::error::{Error, ErrorKind, Result, Stage};
 pub(crate) const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
 /// What an authorization server says of itself, checked against the issuer it was asked for.
+///
+/// ```no_run
+/// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
+/// let server = client.authorization_server().await?;
+/// let offers_registration = server
+///     .prompt_values_supported()
+///     .is_some_and(|values| values.iter().any(|value| value == "create"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct AuthorizationServer {
     issuer: Issuer,

@@ -13,6 +13,14 @@ use super::www_authenticate::Challenge;
 use crate::error::{Error, ErrorKind, Result, ServerError, Stage};
 
 /// Claims about the user, from the userinfo endpoint, proven to be about the user who signed in.
+///
+/// ```no_run
+/// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {
+/// let userinfo = session.userinfo().await?;
+/// let picture = userinfo.get("picture").and_then(|picture| picture.as_str());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Userinfo(Object);
 

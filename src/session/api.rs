@@ -23,6 +23,21 @@ use crate::protocol::www_authenticate::Challenge;
 /// in its `Authorization` header (RFC 6750 §2.1), refreshed first if need be; an answer of 401 that refuses the token is met
 /// with one refresh and one more try. A request to any other origin passes through untouched, by https like all others.
 /// Redirects are not followed, so a token never travels to another origin (RFC 6750 §5.3).
+///
+/// ```no_run
+/// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {
+/// let http = session.http();
+/// let created = http
+///     .post("https://api.example.com/notes")
+///     .header("accept", "application/json")
+///     .body("application/json", r#"{"text":"hello"}"#)
+///     .send()
+///     .await?
+///     .error_for_status()?;
+/// println!("{}", created.text());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct SessionHttp {
     session: Session,
@@ -40,6 +55,14 @@ impl Session {
     /// What the server's userinfo endpoint says of the user (OpenID Connect Core §5.3). Asks the server each time.
     ///
     /// Safe to cancel.
+    ///
+    /// ```no_run
+    /// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {
+    /// let userinfo = session.userinfo().await?;
+    /// println!("{}", userinfo.to_json());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::Configuration`] if the server has no such endpoint or the sign-in did not ask for `openid`;
@@ -244,6 +267,18 @@ impl ApiResponse {
 
     /// The answer, unless its status is 4xx or 5xx.
     ///
+    /// ```no_run
+    /// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {
+    /// let answer = session.http().get("https://api.example.com/admin").send().await?;
+    /// match answer.error_for_status() {
+    ///     Ok(answer) => println!("{}", answer.text()),
+    ///     Err(error) if error.code() == "insufficient_scope" => println!("a new sign-in has to ask for more: {error}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::Server`] at [`Stage::Api`], with the status and what the API says of it in [`Error::server`]; code
     /// `insufficient_scope` if it wants a token that may do more (RFC 6750 §3.1), else `api_refused`.
@@ -303,6 +338,14 @@ impl ApiResponse {
     }
 
     /// The body read as JSON.
+    ///
+    /// ```no_run
+    /// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {
+    /// let me: std::collections::BTreeMap<String, String> =
+    ///     session.http().get("https://api.example.com/me").send().await?.json()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`], code `api_json`, if it is not JSON of this shape.

@@ -60,6 +60,19 @@ impl Session {
     ///
     /// Safe to cancel.
     ///
+    /// ```no_run
+    /// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {
+    /// # async fn send(request: &http::Request<()>) -> http::Response<()> { todo!() }
+    /// # let mut request = http::Request::new(());
+    /// let answer = send(&request).await;
+    /// let answer = match session.reauthorize(&mut request, &answer).await? {
+    ///     true => send(&request).await,
+    ///     false => answer,
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`authorize`](Session::authorize).
     pub async fn reauthorize<B, R>(&self, request: &mut Request<B>, answer: &Response<R>) -> Result<bool> {

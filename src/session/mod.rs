@@ -62,6 +62,20 @@ use crate::protocol::token::{AccessToken, IdToken};
 
 /// Whether somebody is signed in. The first value is always [`Loading`](SessionState::Loading): it is never
 /// guessed before storage has answered.
+///
+/// ```
+/// use gatepass::SessionState;
+///
+/// fn page(state: SessionState) -> &'static str {
+///     match state {
+///         SessionState::Loading => "",
+///         SessionState::SignedIn => "the app",
+///         SessionState::StorageLocked | SessionState::NeedsUserPresence => "please unlock your keychain",
+///         SessionState::Ended(_) => "please sign in again",
+///         _ => "the start page",
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionState {
@@ -82,6 +96,15 @@ pub enum SessionState {
 /// A signed-in session. Cheap to clone; all clones are one session.
 ///
 /// It outlives the process in secure storage: [`Client::session`](crate::Client::session) finds it again.
+///
+/// ```no_run
+/// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {
+/// let who = session.claims().map(|claims| claims.subject());
+/// println!("{} ({who:?}) at {}, may {:?}", session.id(), session.issuer(), session.scope());
+/// println!("the access token lives for another {:?}", session.expires_in());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Session {
     slot: Arc<Slot>,
@@ -107,6 +130,16 @@ impl Session {
     ///
     /// `None` means that a call to [`access_token`](Session::access_token) would have to ask the server, or that
     /// the session is over.
+    ///
+    /// ```no_run
+    /// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {
+    /// let token = match session.peek() {
+    ///     Some(token) => token,
+    ///     None => session.access_token().await?,
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn peek(&self) -> Option<AccessToken> {
         self.slot
@@ -120,6 +153,15 @@ impl Session {
     /// Where a refresh fails while the current token is still valid, the current token is returned.
     ///
     /// Safe to cancel: dropping the future stops the waiting, never the refresh.
+    ///
+    /// ```no_run
+    /// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {
+    /// let token = session.access_token().await?;
+    /// // The one place where it leaves its wrapper: into the header of a request.
+    /// let header = format!("Bearer {}", token.expose());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`ErrorKind::SessionEnded`] if only a new sign-in helps; [`ErrorKind::Network`], [`ErrorKind::Server`],
@@ -174,7 +216,8 @@ impl Session {
         self.slot.refreshed(self.epoch, &target, seen).await.map(drop)
     }
 
-    /// Whether the server gave a refresh token, so that the session outlives its access token. Reads storage.
+    /// Whether the server gave a refresh token, so that the session outlives its access token. Reads storage; asks no
+    /// server. Safe to cancel.
     ///
     /// # Errors
     /// If storage cannot be read.

@@ -61,6 +61,18 @@ impl Session {
     ///
     /// Safe to cancel: dropping the future stops the waiting, never the sign-out.
     ///
+    /// ```no_run
+    /// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {
+    /// use gatepass::{Revocation, SignOut};
+    ///
+    /// let signed_out = session.sign_out(SignOut::Revoke).await?;
+    /// if let Revocation::Failed(error) = signed_out.revocation {
+    ///     println!("signed out here; the server was not told: {error}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Only if secure storage cannot be written: then the user is not signed out. A revocation that failed is told
     /// in [`SignedOut::revocation`].

@@ -13,6 +13,18 @@ use crate::ports::{SecureStorage, SessionId};
 
 /// A session as a storage holds it, whichever client it belongs to. Holds no token: to use the session, make a
 /// [`Client`](crate::Client) with this issuer and client id over the same storage.
+///
+/// ```no_run
+/// use gatepass::{Client, KeychainStorage, SessionState, StoredSession};
+///
+/// let storage = std::sync::Arc::new(KeychainStorage::new("com.example.my-app")?);
+/// for known in StoredSession::all(&*storage)? {
+///     if known.state == SessionState::SignedIn {
+///         let client = Client::builder(&known.issuer, &known.client_id).storage(storage.clone()).build()?;
+///     }
+/// }
+/// # Ok::<(), gatepass::Error>(())
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct StoredSession {
