@@ -214,6 +214,9 @@ pub(crate) struct ClientFlags {
 pub(crate) struct SignIn {
     #[command(flatten)]
     pub(crate) client: ClientFlags,
+    /// An API that the sign-in is for, as the URI that the server knows it by (RFC 8707); repeat for several
+    #[arg(long, value_name = "URI")]
+    pub(crate) resource: Vec<String>,
     /// Run the whole life of a session: sign in, call an API, refresh, call again, sign out
     ///
     /// Keeps everything in memory unless --store is given too.
@@ -260,6 +263,9 @@ pub(crate) struct Token {
     /// Refresh first if the current token lives for less than this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "refresh")]
     pub(crate) min_validity: Option<Duration>,
+    /// A token for this API, as the URI that the server knows it by (RFC 8707), instead of the session's own
+    #[arg(long, value_name = "URI", conflicts_with_all = ["refresh", "min_validity"])]
+    pub(crate) resource: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

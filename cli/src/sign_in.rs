@@ -58,7 +58,7 @@ pub(crate) async fn run(program: &Program, options: &SignIn) -> Result<Exit, Fai
     } else {
         Visitor::System { fallback: None }
     };
-    let mut wishes = SignInOptions::default();
+    let mut wishes = asked(options);
     if options.add_account {
         // A prompt of one's own takes the place of the `consent` that goes with offline_access (OpenID Connect Core §11).
         let offline = settings.scope.value.iter().any(|scope| scope == "offline_access");
@@ -166,7 +166,7 @@ async fn at_test_server(program: &Program, options: &SignIn, settings: Settings)
             fallback: Some(server.clone()),
         }
     };
-    let session = capture::sign_in(program, &client, SignInOptions::default(), &visitor).await?;
+    let session = capture::sign_in(program, &client, asked(options), &visitor).await?;
     signed_in(program, &storage, &session, client_id).await?;
     let api = settings.api.as_ref().map(|api| api.value.as_str());
     journey::run(program, &session, client_id, api).await?;
@@ -248,4 +248,10 @@ fn plainly(session: &Session, client_id: &str) -> Value {
         "subject": session.claims().map(gatepass::Claims::subject), "display_name": null,
         "scope": session.scope().join(" "), "signed_in_at": null, "can_refresh": null,
     })
+}
+
+/// What the options of the command ask the server for.
+fn asked(options: &SignIn) -> SignInOptions {
+    let resources = options.resource.iter();
+    resources.fold(SignInOptions::default(), |wishes, uri| wishes.resource(uri))
 }

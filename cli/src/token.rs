@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatepass::Session;
+use gatepass::{Session, StoredSession, Target};
 use serde_json::json;
 
 use crate::args::Token;
@@ -17,6 +17,11 @@ pub(crate) async fn run(program: &Program, options: &Token) -> Result<Exit, Fail
     let opened = program.open(&settings.store.value, Purpose::Look).await?;
     let stored = choice.one(&opened.sessions)?;
     let session = program.session_of(&opened, stored).await?;
+    if let Some(uri) = &options.resource {
+        let target = Target::resource(uri)?;
+        let token = program.unless_asked("Refreshing", session.access_token_for(&target));
+        return Ok(print(program, token.await??.expose(), None, stored));
+    }
     if options.refresh {
         refresh(program, &session).await?;
     }
@@ -38,17 +43,21 @@ pub(crate) async fn run(program: &Program, options: &Token) -> Result<Exit, Fail
             ));
         }
     }
+    Ok(print(program, token.expose(), session.expires_in(), stored))
+}
+
+fn print(program: &Program, token: &str, expires_in: Option<Duration>, stored: &StoredSession) -> Exit {
     if program.report.is_json() {
         let fields = json!({
-            "access_token": token.expose(),
+            "access_token": token,
             "token_type": "Bearer",
-            "expires_in": session.expires_in().map(|left| left.as_secs()),
+            "expires_in": expires_in.map(|left| left.as_secs()),
         });
         program.report.event("token", &with(fields, about(stored)), "");
     } else {
-        program.report.raw(&format!("{}\n", token.expose()));
+        program.report.raw(&format!("{token}\n"));
     }
-    Ok(Exit::Success)
+    Exit::Success
 }
 
 async fn refresh(program: &Program, session: &Session) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use super::commit::WRITE_RETRY_MILLIS;
 use super::context::{COMMIT_ATTEMPTS, contended};
 use super::record::{Owner, SessionRecord, SignedIn, Standing};
 use super::{Session, Slot};
-use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::error::{Error, Result, Stage};
 use crate::ports::{CommitOutcome, Generation};
 
 impl Slot {
@@ -38,12 +38,7 @@ impl Slot {
     async fn replace(&self, signed_in: &SignedIn) -> Result<SessionRecord> {
         for _ in 0..COMMIT_ATTEMPTS {
             let (least_epoch, least_generation) = self.after_newest();
-            let read = match self.read_raw().await {
-                // Storage itself cannot read it any more; to whoever writes it stands at ABSENT.
-                Err(error) if error.kind() == ErrorKind::StorageLost => None,
-                read => read?,
-            };
-            let (epoch, generation, expected) = match read {
+            let (epoch, generation, expected) = match self.read_to_replace().await? {
                 Some((Ok(old), _)) if is_the_same(&old, signed_in) => return Ok(old),
                 Some((Ok(old), stored)) => (
                     least_epoch.max(old.epoch.saturating_add(1)),

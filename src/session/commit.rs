@@ -33,7 +33,7 @@ impl Refresh {
         let Some(record) = lock(&self.slot.held).clone() else {
             return Ok(());
         };
-        let expected = match self.slot.read_raw().await? {
+        let expected = match self.slot.read_to_replace().await? {
             Some((Ok(stored), _))
                 if stored.epoch != record.epoch || stored.generation >= record.generation =>
             {
@@ -114,7 +114,7 @@ impl Refresh {
     /// pair of a later request and wins too, without giving ours back: on many servers revoking one token ends
     /// the grant. Otherwise ours is written over it, a record that nobody can read included.
     async fn resolve(&self, record: &SessionRecord, rotated: bool) -> Result<Resolved> {
-        let (stored, raw) = match self.slot.read_raw().await? {
+        let (stored, raw) = match self.slot.read_to_replace().await? {
             None => return Ok(Resolved::WriteOver(Generation::ABSENT)),
             Some((Err(_), raw)) => return Ok(Resolved::WriteOver(raw.generation)),
             Some((Ok(stored), raw)) => (stored, raw),

@@ -200,10 +200,14 @@ impl Context {
     /// Removes a record, whoever wrote it last.
     pub(crate) async fn remove_record(&self, key: &RecordKey) -> Result<()> {
         for _ in 0..COMMIT_ATTEMPTS {
-            let Some(stored) = self.load(key).await? else {
-                return Ok(());
+            let stored = match self.load(key).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(stored)) => stored.generation,
+                // What storage cannot read any more stands at ABSENT to whoever removes it.
+                Err(error) if error.kind() == ErrorKind::StorageLost => Generation::ABSENT,
+                Err(error) => return Err(error),
             };
-            if let CommitOutcome::Committed(_) = self.remove(key, stored.generation).await? {
+            if let CommitOutcome::Committed(_) = self.remove(key, stored).await? {
                 return Ok(());
             }
         }

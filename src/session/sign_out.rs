@@ -9,7 +9,7 @@ use super::end_session::BrowserSession;
 use super::record::{SessionRecord, Standing};
 use super::{Session, Slot};
 use crate::error::{EndReason, Error, Result};
-use crate::ports::{CommitOutcome, SessionEvent};
+use crate::ports::{CommitOutcome, Generation, SessionEvent};
 use crate::protocol::token::{IdToken, RefreshToken};
 use crate::sync::lock;
 
@@ -127,8 +127,9 @@ impl Slot {
     pub(crate) async fn erase(&self) -> Result<()> {
         for _ in 0..COMMIT_ATTEMPTS {
             let (least_epoch, least_generation) = self.after_newest();
-            let Some((stored, raw)) = self.read_raw().await? else {
-                return Ok(());
+            let Some((stored, raw)) = self.read_to_replace().await? else {
+                // What storage cannot read any more may still lie there.
+                return self.context.remove(&self.key, Generation::ABSENT).await.map(drop);
             };
             let (epoch, generation) = stored.map_or((0, 0), |old| (old.epoch, old.generation));
             let record = SessionRecord {

@@ -145,6 +145,15 @@ impl Slot {
         }
     }
 
+    /// As [`read_raw`](Slot::read_raw), for one who is about to write: a record that storage itself has lost stands at
+    /// [`Generation::ABSENT`](crate::ports::Generation::ABSENT) to whoever writes it.
+    pub(super) async fn read_to_replace(&self) -> Result<Option<(Result<SessionRecord>, Stored)>> {
+        match self.read_raw().await {
+            Err(error) if error.kind() == ErrorKind::StorageLost => Ok(None),
+            read => read,
+        }
+    }
+
     /// Reads a second time before it says that the record is gone: that is never concluded from one read.
     pub(super) async fn read_confirmed(&self) -> Result<Option<(SessionRecord, Stored)>> {
         match self.read().await {

@@ -140,6 +140,31 @@ async fn one_read_that_finds_nothing_is_not_believed() {
 }
 
 #[tokio::test]
+async fn rr_10_tokens_of_a_record_that_storage_lost_meanwhile_are_written_over_it() {
+    let world = World::signed_in();
+    let session = world.session().await;
+    let mut lost = false;
+    let mut written = false;
+    world.disk.plan(move |kind, ask, records| match ask {
+        Ask::Commit(text) if kind == "session" && text.contains("A2") => {
+            written = lost;
+            if !lost {
+                lost = true;
+                records.lose("session");
+            }
+            Fate::Done
+        }
+        Ask::Load if kind == "session" && lost && !written => {
+            Fate::Fails(StorageFailure::Lost("its file is not whole".into()))
+        }
+        _ => Fate::Done,
+    });
+    world.net.answer([granted("R2", "A2")]);
+    session.refresh().await.unwrap();
+    assert_eq!(world.disk.session()["refresh_token"], "R2");
+}
+
+#[tokio::test]
 async fn a_lost_session_ends_and_the_next_sign_in_is_another_one() {
     let world = World::signed_in();
     let client = world.client();

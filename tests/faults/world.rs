@@ -162,6 +162,11 @@ impl Records {
         self.put(kind, Some(record.to_string()));
     }
 
+    /// What a broken disk loses in between.
+    pub(crate) fn lose(&mut self, kind: &str) {
+        self.put(kind, None);
+    }
+
     fn put(&mut self, kind: &str, text: Option<String>) -> Generation {
         let slot = self.0.entry(kind.to_owned()).or_default();
         *slot = (text, slot.1 + 1);

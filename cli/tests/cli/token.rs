@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatepass::test_server::TestServer;
+use gatepass::test_server::{TestApi, TestServer};
 
 use crate::support::{Running, World, at, events, fields, stderr, stdout};
 
@@ -94,6 +94,22 @@ async fn a_refresh_can_be_forced_and_a_validity_asked_for() {
     assert_eq!(refreshes(&server), 2);
     assert!(stderr(&output).contains("the server gives no longer one"));
     assert_eq!(stdout(&output).lines().count(), 1);
+}
+
+#[tokio::test]
+async fn a_token_for_one_api() {
+    let calendar = "https://calendar.example/";
+    let api = TestApi::new("calendar").audience(calendar);
+    let server = TestServer::builder().api(api).start().unwrap();
+    let world = World::new();
+    world.sign_in(&server, 0, &["--resource", calendar]).await;
+    let own = world.token(&[]);
+    let theirs = world.token(&["--resource", calendar]);
+    assert_ne!(own, theirs);
+    let answer = curl(&server.url_of_api("calendar"), &theirs);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let error = world.error(2, &["token", "--resource", "calendar"]);
+    assert_eq!(error["code"], "resource_malformed");
 }
 
 #[tokio::test]
