@@ -614,7 +614,9 @@ async fn a_session_on_disk_outlives_its_process_and_a_lost_one_can_be_replaced()
         *client.state().borrow(),
         SessionState::Ended(EndReason::StorageLost)
     );
-    bed.sign_in(&client).await.unwrap();
+    // A write that is refused is tried again by the test's clock, which stands: without a limit this would not end.
+    let signing_in = tokio::time::timeout(Duration::from_secs(60), bed.sign_in(&client));
+    signing_in.await.unwrap().unwrap();
     let again = start().session().await.unwrap().unwrap();
     assert_ne!(again.access_token().await.unwrap().expose(), token.expose());
 }
