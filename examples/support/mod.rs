@@ -77,15 +77,17 @@ impl Place {
         self.argument(2, TestServer::api_url)
     }
 
-    /// At the test server: http on this machine, and its users played. Else nothing: an app does not need this.
+    /// For a server on this machine: http. At the test server: its users, played. An app does not need this.
     pub fn prepare(&self, builder: ClientBuilder) -> ClientBuilder {
+        let builder = match self.issuer().starts_with("http://127.0.0.1") {
+            true => builder.allow_http_on_loopback(AllowHttpOnLoopback),
+            false => builder,
+        };
         match &self.server {
-            Some(server) => builder
-                .allow_http_on_loopback(AllowHttpOnLoopback)
-                .user_agent(Arc::new(PlayedUsers {
-                    server: server.clone(),
-                    visits: AtomicUsize::new(0),
-                })),
+            Some(server) => builder.user_agent(Arc::new(PlayedUsers {
+                server: server.clone(),
+                visits: AtomicUsize::new(0),
+            })),
             None => builder,
         }
     }
