@@ -25,7 +25,7 @@ pub use adapters::keychain::{KeychainStorage, KeychainStorageBuilder};
 pub use adapters::memory::MemoryStorage;
 #[cfg(feature = "loopback")]
 pub use adapters::system_browser::SystemBrowser;
-pub use client::{Canceller, Client, ClientBuilder, PendingSignIn, SignInProgress};
+pub use client::{Canceller, Client, ClientBuilder, PendingSignIn, SignInProgress, WaitingSignIn};
 // UniFFI's macros look for this name here.
 pub use error::{Delivery, EndReason, Error, ErrorKind, Fault, NextStep, Result, ServerError, Stage};
 #[cfg(feature = "uniffi")]

@@ -10,11 +10,11 @@ use super::accept::Accepted;
 use super::flow::{Progress, Provisional};
 use super::provisional::Unfinished;
 use crate::error::{Error, Result, Stage};
-use crate::ports::{CommitOutcome, RecordKey, SessionEvent};
+use crate::ports::{CommitOutcome, RecordKey, SessionEvent, UserAgentFailure};
 use crate::protocol::scope::Scope;
 use crate::protocol::token::{self, RefreshToken, TokenAnswer, TokenResponse};
 use crate::session::record::{SignedIn, StoredAccessToken};
-use crate::session::{SentAt, Session};
+use crate::session::{SentAt, Session, SignOut};
 
 /// How long the code exchange may take.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,9 +39,15 @@ impl Accepted {
             }
         };
         let outcome = outcome.map_err(|error| error.with_diagnostic_id(&id));
+        let mut outcome = outcome;
         if over {
             // The code is spent, whatever came of it; what is left of the sign-in is no longer needed.
-            drop(inner.context.remove(&self.key, self.stored).await);
+            let removed = inner.context.remove(&self.key, self.stored).await;
+            if let (Ok(CommitOutcome::Conflict(_)), Ok(session)) = (removed, &outcome) {
+                // Everything was to be forgotten while the session was being stored: it goes as well.
+                drop(session.sign_out(SignOut::Revoke).await);
+                outcome = Err(Error::from(UserAgentFailure::Cancelled).with_diagnostic_id(&id));
+            }
         }
         match &outcome {
             Ok(_) => info!(diagnostic_id = %id, "signed in"),
@@ -62,22 +68,24 @@ impl Accepted {
             tokens: Box::new(tokens),
             code: self.callback.code().clone(),
         });
-        match inner.conclude_at_hand(&self.flow).await {
-            Err(Unfinished::Later(_)) => {}
-            decided => return decided,
-        }
-        // The server has to be asked for keys, which can take its time or fail. The tokens wait for it in storage: the
-        // code that they were had for is spent.
+        // Durable before anything else: the code that they were had for is spent.
         let written = inner.context.commit(&self.key, self.stored, self.flow.encode());
         match written.await {
             Ok(CommitOutcome::Committed(stored)) => self.stored = stored,
-            Ok(CommitOutcome::Conflict(_)) => {}
+            Ok(CommitOutcome::Conflict(_)) => {
+                // Everything was to be forgotten meanwhile, and this with it.
+                inner.revoke_quietly(self.flow.refresh_token());
+                return Err(Unfinished::Never(UserAgentFailure::Cancelled.into()));
+            }
             Err(error) => warn!(
                 code = error.code(),
                 "tokens that wait for their keys cannot be stored"
             ),
         }
-        inner.conclude(&self.flow).await
+        match inner.conclude_at_hand(&self.flow).await {
+            Err(Unfinished::Later(_)) => inner.conclude(&self.flow).await,
+            decided => decided,
+        }
     }
 
     /// One request: the code for tokens.

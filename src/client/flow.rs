@@ -18,6 +18,7 @@ const VERSION: u64 = 1;
 
 /// A pending sign-in. Bound to its issuer, its redirect URI and this app's storage (RFC 9700 §4.4.2).
 pub(super) struct FlowRecord {
+    pub(super) client_id: String,
     pub(super) state: Secret,
     pub(super) nonce: Secret,
     pub(super) verifier: CodeVerifier,
@@ -80,6 +81,7 @@ impl FlowRecord {
         let resources: Vec<&str> = self.resources.iter().map(Resource::as_str).collect();
         let value = Zeroing(json!({
             "v": VERSION,
+            "client_id": self.client_id,
             "state": self.state.expose(),
             "nonce": self.nonce.expose(),
             "verifier": self.verifier.expose(),
@@ -108,8 +110,17 @@ impl FlowRecord {
             )
         };
         let mut object = Object::parse(bytes).map_err(|_| unreadable())?;
-        if object.get("v").and_then(Value::as_u64) != Some(VERSION) {
-            return Err(unreadable());
+        match object.get("v").and_then(Value::as_u64) {
+            Some(VERSION) => {}
+            Some(newer) if newer > VERSION => {
+                return Err(Error::new(
+                    ErrorKind::Configuration,
+                    Stage::Storage,
+                    "record_newer",
+                    "the pending sign-in was written by a newer version of this app; update the app",
+                ));
+            }
+            _ => return Err(unreadable()),
         }
         let max_age = object
             .get("max_age")
@@ -134,6 +145,7 @@ impl FlowRecord {
         let acr_values = object.strings("acr_values").unwrap_or_default();
         let mut text = |name: &str| object.take_string(name).ok_or_else(unreadable);
         Ok(Self {
+            client_id: text("client_id")?,
             state: Secret::new(text("state")?),
             nonce: Secret::new(text("nonce")?),
             verifier: CodeVerifier::new(text("verifier")?),
@@ -160,6 +172,7 @@ mod tests {
 
     fn record(progress: Progress) -> FlowRecord {
         FlowRecord {
+            client_id: "my-app".into(),
             state: Secret::new("S".into()),
             nonce: Secret::new("N".into()),
             verifier: CodeVerifier::new("V".into()),

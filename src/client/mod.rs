@@ -17,9 +17,11 @@ mod neighbours;
 mod pending;
 mod provisional;
 mod sign_in;
+mod waiting;
 
 pub use self::builder::ClientBuilder;
 pub use self::pending::{Canceller, PendingSignIn, SignInProgress};
+pub use self::waiting::WaitingSignIn;
 
 use self::pending::Attempt;
 use crate::error::{Error, Result};
@@ -224,13 +226,17 @@ impl Inner {
             attempt.call_off(Error::from(UserAgentFailure::Cancelled));
         }
         // Flows first: one that ends meanwhile would make a session.
+        let mut outcome = Ok(());
+        // What cannot be removed keeps nothing else from it.
+        let mut note = |done: Result<()>| outcome = std::mem::replace(&mut outcome, Ok(())).and(done);
         for flow in self.context.list(&self.context.names.flows()).await? {
-            self.context.remove_record(&flow).await?;
+            note(self.context.remove_record(&flow).await);
         }
         for slot in self.sessions.every_slot().await? {
-            slot.erase().await?;
+            note(slot.erase().await);
         }
-        self.context.forget_knowledge().await
+        note(self.context.forget_knowledge().await);
+        outcome
     }
 }
 

@@ -36,6 +36,15 @@ enum Ask {
     TheServer,
 }
 
+/// Whether a session may take the place of one that began later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// It is the latest: its code was exchanged this very moment.
+    Latest,
+    /// Its tokens waited, and the user may have signed in or out meanwhile: then that counts.
+    UnlessOvertaken,
+}
+
 /// Why there is no session yet.
 pub(super) enum Unfinished {
     /// Nothing is decided: the tokens stay where they are.
@@ -49,7 +58,7 @@ pub(super) enum Unfinished {
 impl Inner {
     /// Verifies with the keys at hand and stores the session, if that can be decided without asking anybody.
     pub(super) async fn conclude_at_hand(&self, flow: &FlowRecord) -> Result<Session, Unfinished> {
-        self.decide(flow, Ask::Nobody)
+        self.decide(flow, Ask::Nobody, Order::Latest)
             .await
             .map_err(|(unfinished, _)| unfinished)
     }
@@ -61,7 +70,7 @@ impl Inner {
         let mut pauses = PAUSE_MILLIS.iter().copied();
         let mut pause = 0;
         loop {
-            let (error, not_before) = match self.decide(flow, Ask::TheServer).await {
+            let (error, not_before) = match self.decide(flow, Ask::TheServer, Order::UnlessOvertaken).await {
                 Ok(session) => return Ok(session),
                 Err((Unfinished::Later(error), not_before)) => (error, not_before),
                 Err((decided, _)) => return Err(decided),
@@ -82,7 +91,7 @@ impl Inner {
 
     /// Verifies, and stores the session or gives the grant back. With an undecided outcome comes the time, by the boot
     /// clock, before which asking again is of no use.
-    async fn decide(&self, flow: &FlowRecord, ask: Ask) -> Result<Session, (Unfinished, u64)> {
+    async fn decide(&self, flow: &FlowRecord, ask: Ask, order: Order) -> Result<Session, (Unfinished, u64)> {
         let never = |error| {
             // Nothing of a sign-in that failed stays usable: neither here nor at the server.
             self.revoke_quietly(flow.refresh_token());
@@ -108,7 +117,14 @@ impl Inner {
             provisional: false,
             ..(*provisional.tokens).clone()
         };
-        slot.begin(signed_in).await.map_err(unstored)
+        let begun = match order {
+            Order::Latest => slot.begin(signed_in).await.map(Some),
+            Order::UnlessOvertaken => slot.begin_unless_overtaken(signed_in).await,
+        };
+        match begun.map_err(unstored)? {
+            Some(session) => Ok(session),
+            None => Err(never(overtaken())),
+        }
     }
 
     /// The claims of the ID token; `None` where the sign-in did not ask for one.
@@ -173,9 +189,14 @@ impl Inner {
             if lock(&self.attempts).contains_key(key.as_str()) {
                 continue;
             }
-            if let Ok(Some(stored)) = self.context.load(&key).await
-                && let Err(error) = self.settle_one(&key, &stored).await
-            {
+            let settled = match self.context.load(&key).await {
+                Ok(Some(stored)) => self.settle_one(&key, &stored).await,
+                Ok(None) => Ok(()),
+                // For good: there is nothing to wait for.
+                Err(error) if error.kind() == ErrorKind::StorageLost => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = settled {
                 self.unsettled.store(true, Ordering::SeqCst);
                 undecided = Some(error);
             }
@@ -185,13 +206,16 @@ impl Inner {
 
     async fn settle_one(&self, key: &RecordKey, stored: &Stored) -> Result<()> {
         let now = self.context.ports.clock.unix_millis();
-        let Ok(flow) = FlowRecord::decode(&stored.bytes) else {
-            return self.clear(key, stored).await;
+        let flow = match FlowRecord::decode(&stored.bytes) {
+            Ok(flow) => flow,
+            // Written by a newer version of the app, which may still want it.
+            Err(error) if error.kind() == ErrorKind::Configuration => return Ok(()),
+            Err(_) => return self.clear(key, stored).await,
         };
         match &flow.progress {
             Progress::Provisional(Provisional { tokens, .. }) => {
                 let too_old = now.saturating_sub(tokens.since_unix_millis) > PROVISIONAL_MAX_AGE_MILLIS;
-                match self.decide(&flow, Ask::TheServer).await {
+                match self.decide(&flow, Ask::TheServer, Order::UnlessOvertaken).await {
                     Ok(session) => {
                         info!(diagnostic_id = %flow.diagnostic_id, "a sign-in of before is finished");
                         self.clear(key, stored).await?;
@@ -238,6 +262,16 @@ impl Inner {
     async fn clear(&self, key: &RecordKey, stored: &Stored) -> Result<()> {
         self.context.remove(key, stored.generation).await.map(drop)
     }
+}
+
+/// The user did something else while the tokens waited.
+fn overtaken() -> Error {
+    Error::new(
+        ErrorKind::Superseded,
+        Stage::Session,
+        "superseded",
+        "the user signed in or out while this sign-in waited for the server's keys",
+    )
 }
 
 /// The error of a sign-in that is not over: its tokens wait for the server's keys.

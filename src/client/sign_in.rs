@@ -169,6 +169,7 @@ impl Inner {
         let redirect = listening.redirect(&self.redirect);
 
         let flow = FlowRecord {
+            client_id: self.context.client_id.clone(),
             state: Secret::new(self.context.random_text()?),
             nonce: Secret::new(self.context.random_text()?),
             verifier: CodeVerifier::from_octets(&self.context.random_octets()?),

@@ -8,19 +8,42 @@ use super::commit::WRITE_RETRY_MILLIS;
 use super::context::{COMMIT_ATTEMPTS, contended};
 use super::record::{Owner, SessionRecord, SignedIn, Standing};
 use super::{Session, Slot};
-use crate::error::{Error, Result, Stage};
+use crate::error::{EndReason, Error, Result, Stage};
 use crate::ports::{CommitOutcome, Generation};
+use crate::protocol::token::RefreshToken;
 
 impl Slot {
     /// Stores a session in place of what was there, under a new epoch: whatever is still under way for an older session
     /// meets it and is dropped. Where storage refuses, the write is tried a few times.
     pub(crate) async fn begin(self: &Arc<Self>, signed_in: SignedIn) -> Result<Session> {
+        let begun = self.try_begin(signed_in, false).await?;
+        begun.ok_or_else(|| Error::internal(Stage::Session, "a new session was not stored"))
+    }
+
+    /// As [`begin`](Slot::begin), for tokens that waited: `None` if the user has signed in or out since they came, which
+    /// then counts.
+    pub(crate) async fn begin_unless_overtaken(
+        self: &Arc<Self>,
+        signed_in: SignedIn,
+    ) -> Result<Option<Session>> {
+        self.try_begin(signed_in, true).await
+    }
+
+    async fn try_begin(self: &Arc<Self>, signed_in: SignedIn, give_way: bool) -> Result<Option<Session>> {
         let mut pauses = WRITE_RETRY_MILLIS.iter();
         loop {
-            let failure = match self.replace(&signed_in).await {
-                Ok(record) => {
+            let failure = match self.replace(&signed_in, give_way).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(Replaced { record, grant })) => {
                     self.publish(&record);
-                    return Session::of(self, &record)
+                    if let Some(token) = grant {
+                        let context = Arc::clone(&self.context);
+                        self.context
+                            .spawn(async move { drop(context.revoke(&token).await) });
+                    }
+                    let session = Session::of(self, &record);
+                    return session
+                        .map(Some)
                         .ok_or_else(|| Error::internal(Stage::Session, "a new session was over at once"));
                 }
                 Err(failure) => failure,
@@ -35,16 +58,28 @@ impl Slot {
         }
     }
 
-    async fn replace(&self, signed_in: &SignedIn) -> Result<SessionRecord> {
+    async fn replace(&self, signed_in: &SignedIn, give_way: bool) -> Result<Option<Replaced>> {
         for _ in 0..COMMIT_ATTEMPTS {
             let (least_epoch, least_generation) = self.after_newest();
+            let mut grant = None;
             let (epoch, generation, expected) = match self.read_to_replace().await? {
-                Some((Ok(old), _)) if is_the_same(&old, signed_in) => return Ok(old),
-                Some((Ok(old), stored)) => (
-                    least_epoch.max(old.epoch.saturating_add(1)),
-                    least_generation.max(old.generation.saturating_add(1)),
-                    stored.generation,
-                ),
+                Some((Ok(old), _)) if is_the_same(&old, signed_in) => {
+                    return Ok(Some(Replaced {
+                        record: old,
+                        grant: None,
+                    }));
+                }
+                Some((Ok(old), _)) if give_way && changed_at(&old) > signed_in.since_unix_millis => {
+                    return Ok(None);
+                }
+                Some((Ok(old), stored)) => {
+                    grant = grant_of_another(&old, signed_in);
+                    (
+                        least_epoch.max(old.epoch.saturating_add(1)),
+                        least_generation.max(old.generation.saturating_add(1)),
+                        stored.generation,
+                    )
+                }
                 // What nobody can read any more must not keep the user from signing in again.
                 Some((Err(_), stored)) => (least_epoch, least_generation, stored.generation),
                 None => (least_epoch, least_generation, Generation::ABSENT),
@@ -64,10 +99,42 @@ impl Slot {
             };
             let written = self.context.commit(&self.key, expected, record.encode()).await?;
             if let CommitOutcome::Committed(_) = written {
-                return Ok(record);
+                return Ok(Some(Replaced { record, grant }));
             }
         }
         Err(contended())
+    }
+}
+
+/// What took the place of another session.
+struct Replaced {
+    record: SessionRecord,
+    /// The grant of another user, who is signed out by this and whose session nobody holds any more.
+    grant: Option<RefreshToken>,
+}
+
+/// When the user last signed in here or out, by the wall clock.
+fn changed_at(record: &SessionRecord) -> i64 {
+    match &record.standing {
+        Standing::SignedIn(session) => session.since_unix_millis,
+        Standing::Ended {
+            reason: EndReason::SignedOut,
+            at_unix_millis,
+            ..
+        } => *at_unix_millis,
+        // Without the user's doing: a sign-in that waits is what the user wants.
+        Standing::Ended { .. } => i64::MIN,
+    }
+}
+
+/// The refresh token of a session of somebody else. That of the same user may be of the same grant as the new one.
+fn grant_of_another(old: &SessionRecord, new: &SignedIn) -> Option<RefreshToken> {
+    let old = old.signed_in()?;
+    let (was, is) = (old.claims.as_ref()?.subject(), new.claims.as_ref()?.subject());
+    if was == is {
+        None
+    } else {
+        old.refresh_token.clone()
     }
 }
 

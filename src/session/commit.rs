@@ -142,7 +142,9 @@ impl Refresh {
     /// Ends the session in storage, keeping the hint and no token, then for everybody. `false` if the record is not
     /// the one seen any more: then nothing is ended.
     pub(super) async fn end(&self, seen: &Seen, reason: EndReason) -> Result<bool> {
-        let record = seen.record.ended(reason);
+        let record = seen
+            .record
+            .ended(reason, self.context().ports.clock.unix_millis());
         let outcome = self
             .context()
             .commit(&self.slot.key, seen.stored, record.encode())

@@ -345,7 +345,7 @@ fn task_lost() -> Error {
 }
 
 /// Why storage did not answer.
-pub(super) fn storage_error(failure: StorageFailure) -> Error {
+pub(crate) fn storage_error(failure: StorageFailure) -> Error {
     match failure {
         StorageFailure::Locked => Error::new(
             ErrorKind::StorageLocked,

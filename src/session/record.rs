@@ -47,6 +47,8 @@ pub(crate) enum Standing {
     Ended {
         reason: EndReason,
         login_hint: Option<String>,
+        /// When, by the wall clock.
+        at_unix_millis: i64,
     },
 }
 
@@ -166,7 +168,7 @@ impl SessionRecord {
     }
 
     /// The same session, over: no token, but a hint that helps the user to sign in again.
-    pub(super) fn ended(&self, reason: EndReason) -> Self {
+    pub(super) fn ended(&self, reason: EndReason, at_unix_millis: i64) -> Self {
         let claims = self.signed_in().and_then(|session| session.claims.as_ref());
         let login_hint = claims.and_then(|claims| {
             let name = claims.get("email").or_else(|| claims.get("preferred_username"))?;
@@ -176,7 +178,11 @@ impl SessionRecord {
             epoch: self.epoch,
             generation: self.generation + 1,
             owner: self.owner.clone(),
-            standing: Standing::Ended { reason, login_hint },
+            standing: Standing::Ended {
+                reason,
+                login_hint,
+                at_unix_millis,
+            },
         }
     }
 
@@ -190,8 +196,13 @@ impl SessionRecord {
             members.insert("client_id".into(), owner.client_id.as_str().into());
         }
         match &self.standing {
-            Standing::Ended { reason, login_hint } => {
+            Standing::Ended {
+                reason,
+                login_hint,
+                at_unix_millis,
+            } => {
                 members.insert("ended".into(), reason.name().into());
+                members.insert("at_unix_millis".into(), (*at_unix_millis).into());
                 insert_some(&mut members, "login_hint", login_hint.as_deref());
             }
             Standing::SignedIn(session) => encode_signed_in(session, &mut members),
@@ -233,6 +244,10 @@ impl SessionRecord {
             Some(reason) => Standing::Ended {
                 reason: end_reason(&reason).ok_or_else(|| unreadable("it ended for an unknown reason"))?,
                 login_hint: object.take_string("login_hint"),
+                at_unix_millis: object
+                    .get("at_unix_millis")
+                    .and_then(Value::as_i64)
+                    .unwrap_or_default(),
             },
             None => Standing::SignedIn(Box::new(decode_signed_in(&mut object))),
         };
@@ -461,6 +476,7 @@ mod tests {
             standing: Standing::Ended {
                 reason: EndReason::RotationLost,
                 login_hint: Some("a@b".into()),
+                at_unix_millis: 11,
             },
         };
         assert_eq!(

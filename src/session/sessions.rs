@@ -70,7 +70,13 @@ impl Sessions {
             return Ok(self.slot(&self.only));
         };
         // The same user has one session, also where it was stored before the app allowed several.
-        for session in self.all().await? {
+        let known = match self.all().await {
+            Ok(known) => known,
+            // What nobody can read any more must not keep the user from signing in again.
+            Err(error) if error.kind() == ErrorKind::StorageLost => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        for session in known {
             if session
                 .claims()
                 .is_some_and(|known| known.subject() == claims.subject())

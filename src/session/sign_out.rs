@@ -8,7 +8,7 @@ use super::context::{COMMIT_ATTEMPTS, contended};
 use super::end_session::BrowserSession;
 use super::record::{SessionRecord, Standing};
 use super::{Session, Slot};
-use crate::error::{EndReason, Error, Result};
+use crate::error::{EndReason, Error, ErrorKind, Result};
 use crate::ports::{CommitOutcome, Generation, SessionEvent};
 use crate::protocol::token::{IdToken, RefreshToken};
 use crate::sync::lock;
@@ -127,7 +127,14 @@ impl Slot {
     pub(crate) async fn erase(&self) -> Result<()> {
         for _ in 0..COMMIT_ATTEMPTS {
             let (least_epoch, least_generation) = self.after_newest();
-            let Some((stored, raw)) = self.read_to_replace().await? else {
+            let read = match self.read_to_replace().await {
+                // Of a newer version: whatever it holds, it goes.
+                Err(error) if error.kind() == ErrorKind::Configuration => {
+                    return self.context.remove_record(&self.key).await;
+                }
+                read => read?,
+            };
+            let Some((stored, raw)) = read else {
                 // What storage cannot read any more may still lie there.
                 return self.context.remove(&self.key, Generation::ABSENT).await.map(drop);
             };
@@ -139,6 +146,7 @@ impl Slot {
                 standing: Standing::Ended {
                     reason: EndReason::SignedOut,
                     login_hint: None,
+                    at_unix_millis: self.context.ports.clock.unix_millis(),
                 },
             };
             let written = self
@@ -159,9 +167,18 @@ impl Slot {
     /// meets it and is dropped. `None` if this session was over before.
     async fn forget(&self, epoch: u64) -> Result<Option<Forgotten>> {
         for _ in 0..COMMIT_ATTEMPTS {
-            let Some((stored, raw)) = self.read_confirmed().await? else {
-                self.publish_lost();
-                return Ok(None);
+            let (stored, raw) = match self.read_confirmed().await {
+                Ok(Some(read)) => read,
+                Ok(None) => {
+                    self.publish_lost();
+                    return Ok(None);
+                }
+                // Nobody can read it any more, so nobody could sign out of it either: it is written over.
+                Err(error) if error.kind() == ErrorKind::StorageLost => {
+                    self.erase().await?;
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
             };
             let Standing::SignedIn(session) = &stored.standing else {
                 // It ended elsewhere; here its token must go all the same.
@@ -189,6 +206,7 @@ impl Slot {
                 standing: Standing::Ended {
                     reason: EndReason::SignedOut,
                     login_hint: None,
+                    at_unix_millis: self.context.ports.clock.unix_millis(),
                 },
             };
             match self

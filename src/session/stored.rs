@@ -52,7 +52,7 @@ pub struct StoredSession {
 impl StoredSession {
     /// All sessions in a storage, the latest sign-in first, then those that have ended. Those that were forgotten with
     /// [`Client::forget_everything`](crate::Client::forget_everything) are not among them, nor are records that cannot be
-    /// read.
+    /// read any more, as long as there are others.
     ///
     /// Blocks for as long as the storage does: not for an async task.
     ///
@@ -65,18 +65,25 @@ impl StoredSession {
     /// ```
     ///
     /// # Errors
+    /// [`ErrorKind::StorageLost`] if there are records and none of them can be read any more;
     /// [`ErrorKind::StorageLocked`] and others if storage cannot say.
     pub fn all(storage: &dyn SecureStorage) -> Result<Vec<Self>> {
         let mut sessions = Vec::new();
+        let mut lost = None;
         for key in storage.list(SESSIONS).map_err(storage_error)? {
-            let Some(stored) = storage.load(&key).map_err(storage_error)? else {
-                continue;
+            let record = match storage.load(&key).map_err(storage_error) {
+                Ok(None) => continue,
+                Ok(Some(stored)) => SessionRecord::decode(&stored.bytes),
+                Err(error) => Err(error),
             };
-            match SessionRecord::decode(&stored.bytes) {
+            match record {
                 Ok(record) => sessions.extend(Self::of(SessionId::of(&key), record)),
-                Err(error) if error.kind() == ErrorKind::StorageLost => {}
+                Err(error) if error.kind() == ErrorKind::StorageLost => lost = Some(error),
                 Err(error) => return Err(error),
             }
+        }
+        if let (true, Some(lost)) = (sessions.is_empty(), lost) {
+            return Err(lost);
         }
         sessions.sort_by_key(|session| std::cmp::Reverse(session.signed_in_at));
         Ok(sessions)

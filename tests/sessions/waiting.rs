@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use gatepass::test_server::{CannedAnswer, Endpoint, Mistake, TestClock};
+use gatepass::test_server::{CannedAnswer, Endpoint, Mistake, PlannedFault, TestClock};
 use gatepass::{
-    Client, Clock, ErrorKind, EventSink, NextStep, SessionEvent, SessionId, SessionState, SignInOptions,
-    Stage,
+    Client, Clock, ErrorKind, EventSink, NextStep, SecureStorage as _, SessionEvent, SessionId, SessionState,
+    SignInOptions, SignOut, Stage, WaitingSignIn,
 };
 
 use crate::support::{TestBed, paths, token_requests, until};
@@ -282,4 +282,104 @@ async fn refreshed_tokens_that_wait_for_keys_are_verified_later_not_asked_for_ag
         asked,
         "the tokens were there already"
     );
+}
+
+/// A sign-in whose tokens wait for keys, and the fault that keeps them away.
+async fn waiting(bed: &TestBed) -> PlannedFault {
+    let redirect = redirect_for_another_process(bed).await;
+    let down = bed
+        .server
+        .fault(Endpoint::JwkSet)
+        .every()
+        .answer(CannedAnswer::status(503))
+        .unwrap();
+    app(bed).resume_sign_in(&redirect).await.unwrap_err();
+    let listed = WaitingSignIn::all(&*bed.storage).unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].issuer, bed.server.issuer());
+    down
+}
+
+#[tokio::test]
+async fn a_sign_in_that_waited_does_not_take_the_place_of_a_later_one() {
+    let bed = TestBed::new();
+    let down = waiting(&bed).await;
+    down.lift();
+    bed.clock.advance(Duration::from_secs(1));
+    // Not through `session`, which would finish the one that waits: the user simply signs in again, as somebody else.
+    let client = app(&bed);
+    let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    let bob = bed.server.users()[1].clone();
+    let redirect = bed
+        .server
+        .browser()
+        .sign_in(pending.authorization_url(), &bob)
+        .await
+        .unwrap();
+    let session = client.resume_sign_in(&redirect).await.unwrap();
+    assert_eq!(session.claims().unwrap().subject(), bob.subject());
+
+    let found = app(&bed).session().await.unwrap().unwrap();
+    assert_eq!(found.claims().unwrap().subject(), bob.subject());
+    until(|| paths(&bed.server).contains(&"/revoke".to_owned())).await;
+    session.refresh().await.unwrap();
+    assert!(WaitingSignIn::all(&*bed.storage).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_sign_in_that_waited_does_not_undo_a_sign_out() {
+    let bed = TestBed::new();
+    let before = bed.sign_in(&bed.client()).await.unwrap();
+    let down = waiting(&bed).await;
+    bed.clock.advance(Duration::from_secs(1));
+    before.sign_out(SignOut::Local).await.unwrap();
+    down.lift();
+    assert!(app(&bed).session().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_session_that_ended_by_itself_gives_way_to_the_sign_in_that_waits() {
+    let bed = TestBed::new();
+    let before = bed.sign_in(&bed.client()).await.unwrap();
+    let down = waiting(&bed).await;
+    bed.clock.advance(Duration::from_secs(1));
+    bed.server.revoke_everything();
+    before.refresh().await.unwrap_err();
+    down.lift();
+    // Its grant is gone as well, but it is a session: the server will say.
+    assert!(app(&bed).session().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn forgetting_everything_during_the_exchange_leaves_nobody_signed_in() {
+    let bed = TestBed::new();
+    let client = app(&bed);
+    let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+    let gate = bed.server.fault(Endpoint::Token).nth(1).hold_answer().unwrap();
+    let forget = async {
+        gate.arrived(1).await;
+        client.forget_everything().await.unwrap();
+        gate.release();
+    };
+    let (outcome, ()) = tokio::join!(client.resume_sign_in(&redirect), forget);
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert!(client.session().await.unwrap().is_none());
+    until(|| paths(&bed.server).contains(&"/revoke".to_owned())).await;
+}
+
+#[tokio::test]
+async fn a_sign_in_of_a_newer_version_is_left_alone() {
+    let bed = TestBed::new();
+    waiting(&bed).await;
+    let key = bed.storage.list("flow.").unwrap().remove(0);
+    let stored = bed.storage.load(&key).unwrap().unwrap();
+    let newer = String::from_utf8(stored.bytes.to_vec())
+        .unwrap()
+        .replace("\"v\":1", "\"v\":2");
+    bed.storage
+        .commit(&key, stored.generation, newer.as_bytes())
+        .unwrap();
+    assert!(app(&bed).session().await.unwrap().is_none());
+    assert_eq!(bed.storage.list("flow.").unwrap(), [key]);
 }
