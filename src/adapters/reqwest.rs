@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
@@ -26,6 +26,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 /// The pool drops connections that idle longer, so that no grant meets a dead one. A request that asks for less
 /// gets a connection of its own: a pool has one limit for all.
 const MAX_IDLE: Duration = Duration::from_secs(5);
+
+/// A deadline that is noticed later than this was slept through.
+const WOKEN_LATE: Duration = Duration::from_millis(200);
+/// How long what lies in the socket may take to be read after such a sleep.
+const THAW: Duration = Duration::from_secs(2);
 
 /// The default transport of a Rust program.
 ///
@@ -138,36 +143,58 @@ impl HttpTransport for ReqwestTransport {
             .entry(ACCEPT_ENCODING)
             .or_insert(HeaderValue::from_static("identity"));
         let (body, begun) = RequestBody::new(body);
-        let mut response = client
+        let request = client
             .request(method, url)
             .headers(headers)
-            .timeout(timeout)
-            .body(reqwest::Body::wrap(body))
-            .send()
-            .await
-            .map_err(|error| failure::sorted(error, begun.progress()))?;
-        let mut body = Zeroizing::new(Vec::new());
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| failure::sorted(error, Progress::Answered))?
-        {
-            if body.len().saturating_add(chunk.len()) > limit {
-                return Err(HttpFailure::new(
-                    Delivery::UnknownOutcome,
-                    HttpFailureReason::BodyTooLarge,
-                    format!("the answer is longer than {limit} bytes"),
-                ));
-            }
-            grow(&mut body, chunk.len());
-            body.extend_from_slice(&chunk);
+            .body(reqwest::Body::wrap(body));
+        let deadline = Instant::now() + timeout;
+        let mut exchange = std::pin::pin!(exchange(request, &begun, limit));
+        if let Ok(outcome) = tokio::time::timeout(timeout, exchange.as_mut()).await {
+            return outcome;
         }
-        Ok(HttpResponse {
-            status: response.status(),
-            headers: std::mem::take(response.headers_mut()),
-            body,
-        })
+        // The timer may have run out while this process was frozen, as phones and shells do with those in the background.
+        // Then the answer lies in the socket, unread; it is not dropped for a timer that ran out in the same sleep.
+        let grace = if deadline.elapsed() > WOKEN_LATE {
+            THAW
+        } else {
+            WOKEN_LATE
+        };
+        match tokio::time::timeout(grace, exchange).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(failure::timed_out(begun.progress())),
+        }
     }
+}
+
+/// One request and its answer, for as long as that takes.
+async fn exchange(
+    request: reqwest::RequestBuilder,
+    begun: &Begun,
+    limit: usize,
+) -> Result<HttpResponse, HttpFailure> {
+    let sent = request.send().await;
+    let mut response = sent.map_err(|error| failure::sorted(error, begun.progress()))?;
+    let mut body = Zeroizing::new(Vec::new());
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| failure::sorted(error, Progress::Answered))?
+    {
+        if body.len().saturating_add(chunk.len()) > limit {
+            return Err(HttpFailure::new(
+                Delivery::UnknownOutcome,
+                HttpFailureReason::BodyTooLarge,
+                format!("the answer is longer than {limit} bytes"),
+            ));
+        }
+        grow(&mut body, chunk.len());
+        body.extend_from_slice(&chunk);
+    }
+    Ok(HttpResponse {
+        status: response.status(),
+        headers: std::mem::take(response.headers_mut()),
+        body,
+    })
 }
 
 /// The core has checked the URL before. Checked here as well, so that no mistake elsewhere sends a token in the

@@ -36,6 +36,16 @@ pub(super) fn sorted(error: reqwest::Error, progress: Progress) -> HttpFailure {
     HttpFailure::new(delivery, reason, detail)
 }
 
+/// The failure of an exchange whose time is over.
+pub(super) fn timed_out(progress: Progress) -> HttpFailure {
+    let delivery = match progress {
+        Progress::BodyNotAskedFor => Delivery::NotSent,
+        Progress::Unknown | Progress::Answered => Delivery::UnknownOutcome,
+    };
+    let words = "timed out: no whole answer came";
+    HttpFailure::new(delivery, HttpFailureReason::Timeout, words)
+}
+
 type Explained = (bool, HttpFailureReason, Option<String>);
 
 fn explain(error: &reqwest::Error, progress: Progress) -> Explained {

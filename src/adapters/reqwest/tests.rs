@@ -365,3 +365,56 @@ fn growing_keeps_what_was_read() {
     assert_eq!(body.len(), 5_004);
     assert!(body.starts_with(b"abcx") && body.ends_with(b"xz"));
 }
+
+#[test]
+fn an_answer_that_came_while_the_process_was_frozen_is_read() {
+    use std::io::{Read as _, Write as _};
+    use std::time::{Duration, Instant};
+
+    let socket = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = socket.local_addr().unwrap();
+    let (asked, was_asked) = std::sync::mpsc::channel();
+    let (frozen, is_frozen) = std::sync::mpsc::channel();
+    let (answered, has_answered) = std::sync::mpsc::channel();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = socket.accept().unwrap();
+        let mut request = [0; 4096];
+        let read = stream.read(&mut request).unwrap();
+        assert!(read > 0);
+        asked.send(()).unwrap();
+        is_frozen.recv().unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .unwrap();
+        answered.send(()).unwrap();
+        // Until the client hangs up.
+        drop(stream.read(&mut request));
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let transport = ReqwestTransport::default();
+    let mut request = HttpRequest::new(
+        http::Method::POST,
+        format!("http://{address}/token").parse().unwrap(),
+    );
+    request.body = zeroize::Zeroizing::new(b"refresh_token=R".to_vec());
+    request.timeout = Duration::from_millis(500);
+    let deadline = Instant::now() + request.timeout;
+    let freeze = async {
+        while was_asked.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+        // Frozen as a stopped process is, nothing here runs, until both the answer has come and the deadline is long past.
+        frozen.send(()).unwrap();
+        has_answered.recv().unwrap();
+        while Instant::now() < deadline + 2 * WOKEN_LATE {
+            std::hint::spin_loop();
+        }
+    };
+    let (outcome, ()) = runtime.block_on(async { tokio::join!(transport.send(request), freeze) });
+    assert_eq!(&outcome.unwrap().body[..], b"ok");
+    drop(runtime);
+    server.join().unwrap();
+}
