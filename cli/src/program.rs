@@ -287,7 +287,12 @@ impl Program {
             }
         };
         // At the end of its patience it goes all the same: whatever is under way is made for that.
-        drop(tokio::time::timeout(PARTING, drained).await);
+        let patience = if exit == Exit::Cancelled {
+            PARTING / 2
+        } else {
+            PARTING
+        };
+        drop(tokio::time::timeout(patience, drained).await);
         if self.report.is_broken() {
             return Exit::Internal;
         }

@@ -93,6 +93,33 @@ async fn a_sign_in_that_waits_for_keys_is_finished_by_the_next_command() {
 }
 
 #[cfg(unix)]
+#[tokio::test]
+async fn a_signal_while_keys_are_awaited_ends_the_program_and_keeps_the_tokens() {
+    let server = TestServer::start().unwrap();
+    let world = World::new();
+    let down = server
+        .fault(Endpoint::JwkSet)
+        .every()
+        .answer(CannedAnswer::status(503))
+        .unwrap();
+    let mut program = Running::start(world.gatepass(&at(&server, &[])));
+    program.visit(&server, 0).await;
+    let asked = down.fired();
+    while down.fired() < asked.max(1) + 1 {
+        tokio::task::yield_now().await;
+    }
+    program.signal("-TERM");
+    // Without an end of its own it would take the library's 90 s.
+    let begun = std::time::Instant::now();
+    let events = program.rest();
+    assert_eq!(names(&events).last(), Some(&"error"), "{events:?}");
+    assert_eq!(program.exit_code(), Some(3));
+    assert!(begun.elapsed() < std::time::Duration::from_secs(30));
+    down.lift();
+    assert_eq!(world.one(&["status"])["state"], "signed_in");
+}
+
+#[cfg(unix)]
 #[test]
 fn a_directory_that_users_share_is_no_store() {
     use std::os::unix::fs::PermissionsExt as _;
