@@ -1,8 +1,11 @@
 //! From the authorization URL to the session: who visits it, and how the redirect comes back.
 
 use std::io::{BufRead as _, Read as _};
+use std::time::Duration;
 
-use gatepass::{Client, Error, ErrorKind, PendingSignIn, Session, SignInOptions, SignInProgress, Stage};
+use gatepass::{
+    Client, Error, ErrorKind, PendingSignIn, Session, SignInOptions, SignInProgress, Stage, UserAgentFailure,
+};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -11,6 +14,10 @@ use crate::failure::Failure;
 use crate::interrupts::Interrupts;
 use crate::program::Program;
 use crate::report::Report;
+
+/// How long a sign-in whose redirect has come may take to finish once the program is asked to stop. With what the end
+/// of the program grants beside, it is gone within two seconds.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Signs the user in. `person` says that a person, and no browser on this machine, visits the URL.
 pub(crate) async fn sign_in(
@@ -89,11 +96,15 @@ async fn wait(
                 // What else came of it reaches the one who waits.
                 _ => {}
             },
+            () = tokio::time::sleep(PARTING), if cancelled => {
+                // The tokens, if they have come, wait in the store: the next command finishes the sign-in.
+                break Err(UserAgentFailure::Cancelled.into());
+            }
             () = interrupts.asked(), if !cancelled => {
                 cancelled = true;
                 pending.cancel();
                 if received {
-                    report.warn("The redirect has come, so the sign-in is finished first. Ctrl-C again stops at once.");
+                    report.warn("The redirect has come, so the sign-in is finished first if that is quick. Ctrl-C again stops at once.");
                 }
             }
         }

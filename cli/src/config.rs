@@ -11,6 +11,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::program::Program;
 use crate::report::plain;
+use crate::select::shown_url;
 use crate::settings::{self, Setting, Settings, TEMPLATE};
 
 pub(crate) async fn run(program: &Program, options: &Config) -> Result<Exit, Failure> {
@@ -35,6 +36,14 @@ fn rows(settings: &Settings) -> Vec<(&'static str, Value, Option<&settings::Sour
             None => (name, Value::Null, None),
         }
     }
+    /// A URL that will be refused may have a password in it.
+    fn url<'a>(
+        name: &'static str,
+        setting: Option<&'a Setting<String>>,
+    ) -> (&'static str, Value, Option<&'a settings::Source>) {
+        let value = setting.map_or(Value::Null, |setting| shown_url(&setting.value).into());
+        (name, value, setting.map(|setting| &setting.source))
+    }
     vec![
         optional("profile", settings.profile.as_ref()),
         (
@@ -42,7 +51,7 @@ fn rows(settings: &Settings) -> Vec<(&'static str, Value, Option<&settings::Sour
             settings.store.value.to_string().into(),
             Some(&settings.store.source),
         ),
-        optional("issuer", settings.issuer.as_ref()),
+        url("issuer", settings.issuer.as_ref()),
         optional("client_id", settings.client_id.as_ref()),
         optional("redirect", Some(&settings.redirect)),
         optional("post_logout_redirect", settings.post_logout_redirect.as_ref()),
@@ -51,7 +60,7 @@ fn rows(settings: &Settings) -> Vec<(&'static str, Value, Option<&settings::Sour
             settings.scope.value.clone().into(),
             Some(&settings.scope.source),
         ),
-        optional("api", settings.api.as_ref()),
+        url("api", settings.api.as_ref()),
         (
             "allow_http_on_loopback",
             settings.allow_http_on_loopback.value.into(),

@@ -9,6 +9,8 @@ use crate::exit::Exit;
 pub(crate) enum Failure {
     /// The library says what happened.
     Gatepass(Error),
+    /// The same, after the session was given up here: nothing is left to try again with.
+    SignedOutHere(Error),
     /// The program does.
     Own(Own),
 }
@@ -68,14 +70,14 @@ impl Failure {
 
     pub(crate) fn message(&self) -> String {
         match self {
-            Self::Gatepass(error) => error.to_string(),
+            Self::Gatepass(error) | Self::SignedOutHere(error) => error.to_string(),
             Self::Own(own) => own.message.clone(),
         }
     }
 
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Gatepass(error) => Exit::from(error),
+            Self::Gatepass(error) | Self::SignedOutHere(error) => Exit::from(error),
             Self::Own(own) => own.exit,
         }
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::args::{Forget, Which};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::program::Program;
+use crate::program::{Lost, Program};
 use crate::report::plain;
 use crate::select::{Choice, is_live, name};
 use crate::store::Purpose;
@@ -19,7 +19,12 @@ pub(crate) async fn run(program: &Program, options: &Forget) -> Result<Exit, Fai
         account: None,
     };
     let (settings, choice) = program.choice(&which).await?;
-    let opened = program.open(&settings.store.value, Purpose::Look).await?;
+    let opened = {
+        // What cannot be read can be forgotten, if it is said whose it is.
+        let named = choice.issuer.is_some() && choice.client_id.is_some();
+        let lost = if named { Lost::PassOver } else { Lost::Report };
+        program.open(&settings.store.value, Purpose::Look, lost).await?
+    };
     let (issuer, client_id) = match (&choice.issuer, &choice.client_id) {
         (Some(issuer), Some(client_id)) => (issuer.clone(), client_id.clone()),
         _ => only_client(&choice, &opened.sessions)?,

@@ -63,6 +63,7 @@ async fn call_api(session: &Session, api: Option<&str>, report: &Report) -> Resu
             },
         },
     };
+    let what = crate::select::shown_url(what);
     let text = format!("Called {what} with the access token: {status}");
     report.event(
         "api_call",

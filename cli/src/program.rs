@@ -4,20 +4,36 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use gatepass::{AllowHttpOnLoopback, Client, SecureStorage, Session, StoredSession};
+use gatepass::{
+    AllowHttpOnLoopback, Client, ErrorKind, SecureStorage, Session, StoredSession, WaitingSignIn,
+};
 use serde_json::{Value, json};
 
 use crate::args::{ClientFlags, Global, Which};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
-use crate::report::Report;
-use crate::select::Choice;
+use crate::report::{Report, plain};
+use crate::select::{Choice, shown_url};
 use crate::settings::Settings;
 use crate::store::{self, Purpose, StoreName};
 
 /// How long work that nobody waits for may delay the end of the program.
 const PARTING: Duration = Duration::from_secs(2);
+
+/// How long a command waits for the server's keys before it goes on without a sign-in that waits for them.
+const KEYS: Duration = Duration::from_secs(10);
+
+/// What to do where none of the stored sessions can be read any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Whoever wants a session is told.
+    Report,
+    /// The caller asks again.
+    Later,
+    /// Signing in anew and forgetting are the ways out: they go on, with a warning.
+    PassOver,
+}
 
 /// One run of the program.
 #[derive(Debug)]
@@ -83,8 +99,53 @@ impl Program {
         &self.global
     }
 
+    /// Opens the store, finishes what sign-ins of the choice wait in it for the keys of their servers, and reads what
+    /// sessions it holds.
+    pub(crate) async fn open_settled(&self, name: &StoreName, choice: &Choice) -> Result<Opened, Failure> {
+        // Lost or not: a sign-in that waits may be there all the same.
+        let mut opened = self.open(name, Purpose::Look, Lost::Later).await?;
+        self.settle(&mut opened, choice).await?;
+        opened.sessions = self.sessions(&opened.storage).await?;
+        Ok(opened)
+    }
+
+    /// Finishes the sign-ins that wait in the store for the keys of their servers, as far as the choice goes.
+    pub(crate) async fn settle(&self, opened: &mut Opened, choice: &Choice) -> Result<(), Failure> {
+        let storage = Arc::clone(&opened.storage);
+        let waiting = self
+            .blocking("Reading the store", move || Ok(WaitingSignIn::all(&*storage)?))
+            .await?;
+        let mut clients: Vec<_> = waiting
+            .into_iter()
+            .map(|waiting| (waiting.issuer, waiting.client_id))
+            .filter(|(issuer, client_id)| choice.takes_client(issuer, client_id))
+            .collect();
+        clients.sort();
+        clients.dedup();
+        for (issuer, client_id) in clients {
+            let client = self.client_of(opened, &issuer, &client_id, None)?;
+            let asked = tokio::time::timeout(KEYS, client.session());
+            let why = match self.unless_asked("Finishing an earlier sign-in", asked).await? {
+                Ok(Ok(_)) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the server does not answer".to_owned(),
+            };
+            self.report.warn(&format!(
+                "An earlier sign-in at {} is not finished yet: {}",
+                plain(&shown_url(&issuer)),
+                plain(&why)
+            ));
+        }
+        Ok(())
+    }
+
     /// Opens the store and reads what sessions it holds.
-    pub(crate) async fn open(&self, name: &StoreName, purpose: Purpose) -> Result<Opened, Failure> {
+    pub(crate) async fn open(
+        &self,
+        name: &StoreName,
+        purpose: Purpose,
+        lost: Lost,
+    ) -> Result<Opened, Failure> {
         let text = match name {
             StoreName::Keychain => "Waiting for the keychain, which may ask you to unlock it",
             StoreName::File(_) | StoreName::Memory => "Opening the store",
@@ -92,7 +153,15 @@ impl Program {
         let (name, report) = (name.clone(), self.report.clone());
         self.blocking(text, move || {
             let storage = store::open(&name, purpose, &report)?;
-            let sessions = StoredSession::all(&*storage)?;
+            let sessions = match StoredSession::all(&*storage) {
+                Err(error) if lost != Lost::Report && error.kind() == ErrorKind::StorageLost => {
+                    if lost == Lost::PassOver {
+                        report.warn(&format!("A session in the store could not be read: {error}"));
+                    }
+                    Vec::new()
+                }
+                sessions => sessions?,
+            };
             Ok(Opened { storage, sessions })
         })
         .await
@@ -106,6 +175,17 @@ impl Program {
         let storage = Arc::clone(storage);
         self.blocking("Reading the store", move || Ok(StoredSession::all(&*storage)?))
             .await
+    }
+
+    /// The same, where those that nobody can read any more count as none.
+    pub(crate) async fn sessions_if_any(
+        &self,
+        storage: &Arc<dyn SecureStorage>,
+    ) -> Result<Vec<StoredSession>, Failure> {
+        match self.sessions(storage).await {
+            Err(Failure::Gatepass(error)) if error.kind() == ErrorKind::StorageLost => Ok(Vec::new()),
+            sessions => sessions,
+        }
     }
 
     /// The client that a stored session belongs to.
@@ -207,7 +287,12 @@ impl Program {
             }
         };
         // At the end of its patience it goes all the same: whatever is under way is made for that.
-        drop(tokio::time::timeout(PARTING, drained).await);
+        let patience = if exit == Exit::Cancelled {
+            PARTING / 2
+        } else {
+            PARTING
+        };
+        drop(tokio::time::timeout(patience, drained).await);
         if self.report.is_broken() {
             return Exit::Internal;
         }

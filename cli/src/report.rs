@@ -28,6 +28,10 @@ const LINK: Style = AnsiColor::Cyan.on_default().underline();
 /// For how long the end by a second signal waits for a line that is being written.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// Where a sign-out did not reach the server.
+const SIGNED_OUT_HERE: &str = "The session is gone here. What the server was not told may live on there until it expires, or \
+                               can be ended in the account's settings there.";
+
 /// Where the program's words go.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
@@ -147,7 +151,8 @@ impl Report {
         } else {
             let _writing = self.writing();
             self.progress.aside(|| match failure {
-                Failure::Gatepass(error) => error_text(error),
+                Failure::Gatepass(error) => error_text(error, advice(error)),
+                Failure::SignedOutHere(error) => error_text(error, Some(SIGNED_OUT_HERE.to_owned())),
                 Failure::Own(own) => eprintln!("{BAD}✗{BAD:#} {}", own.message),
             });
         }
@@ -218,14 +223,15 @@ fn event(name: &str, fields: &Value) -> String {
 /// The fields of an `error` event: the same ones whoever failed.
 fn fields(failure: &Failure) -> Value {
     match failure {
-        Failure::Gatepass(error) => {
+        Failure::Gatepass(error) | Failure::SignedOutHere(error) => {
+            let over = matches!(failure, Failure::SignedOutHere(_));
             let server = error.server();
             json!({
                 "kind": error.kind().name(),
                 "code": error.code(),
                 "stage": error.stage().name(),
-                "retryable": error.is_retryable(),
-                "next_step": error.next_step().name(),
+                "retryable": error.is_retryable() && !over,
+                "next_step": if over { "none" } else { error.next_step().name() },
                 "server_error": server.and_then(|s| s.error.as_deref()),
                 "server_description": server.and_then(|s| s.description.as_deref()),
                 "diagnostic_id": error.diagnostic_id(),
@@ -242,9 +248,9 @@ fn fields(failure: &Failure) -> Value {
     }
 }
 
-fn error_text(error: &Error) {
+fn error_text(error: &Error, advice: Option<String>) {
     eprintln!("{BAD}✗{BAD:#} {error}");
-    if let Some(advice) = advice(error) {
+    if let Some(advice) = advice {
         eprintln!("  {advice}");
     }
     let id = error
@@ -265,6 +271,10 @@ fn advice(error: &Error) -> Option<String> {
             "Set GATEPASS_STORE_PASSPHRASE if this store was made with a passphrase, and unset it if it was not."
                 .to_owned(),
         );
+    }
+    // The file store's own words name the directory, and so what is wrong with it.
+    if error.stage() == gatepass::Stage::Storage && error.to_string().contains("chmod 700") {
+        return Some("Close that directory, or choose another store: --store file:PATH.".to_owned());
     }
     if error.kind() == ErrorKind::StorageWriteFailed {
         return Some(

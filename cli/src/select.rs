@@ -23,6 +23,12 @@ impl Choice {
             && self.account.as_deref().is_none_or(|who| is_account(session, who))
     }
 
+    /// Whether a client may be meant.
+    pub(crate) fn takes_client(&self, issuer: &str, client_id: &str) -> bool {
+        self.issuer.as_deref().is_none_or(|wanted| wanted == issuer)
+            && self.client_id.as_deref().is_none_or(|wanted| wanted == client_id)
+    }
+
     /// All sessions that live and may be meant, the latest sign-in first.
     pub(crate) fn live<'a>(&self, all: &'a [StoredSession]) -> Vec<&'a StoredSession> {
         all.iter()
@@ -67,7 +73,7 @@ impl Choice {
         }
         let who = match (&self.account, &self.issuer) {
             (Some(account), _) => format!("{} is not signed in", plain(account)),
-            (None, Some(issuer)) => format!("nobody is signed in at {}", plain(issuer)),
+            (None, Some(issuer)) => format!("nobody is signed in at {}", plain(&shown_url(issuer))),
             (None, None) => "nobody of this client is signed in".to_owned(),
         };
         Failure::not_signed_in(format!("{who}; those who are:\n{}", list(&others)))
@@ -99,6 +105,22 @@ pub(crate) fn name(session: &StoredSession) -> String {
     let name = session.display_name.as_deref().or(session.subject.as_deref());
     let nobody = if is_live(session) { "somebody" } else { "-" };
     name.map_or_else(|| nobody.to_owned(), plain)
+}
+
+/// A configured URL without what may be a secret in it: user information, query and fragment.
+pub(crate) fn shown_url(text: &str) -> String {
+    match url::Url::parse(text) {
+        Ok(url) if url.username().is_empty() && url.password().is_none() => {
+            match text.find(['?', '#']).and_then(|at| text.get(..at)) {
+                Some(before) => format!("{before}?…"),
+                None => text.to_owned(),
+            }
+        }
+        Ok(url) => format!("{}://…@{}", url.scheme(), url.host_str().unwrap_or("…")),
+        // Nobody knows where what begins.
+        Err(_) if text.contains(['@', '?', '#']) => "…".to_owned(),
+        Err(_) => text.to_owned(),
+    }
 }
 
 fn list(sessions: &[&StoredSession]) -> String {

@@ -11,16 +11,15 @@ use crate::program::{Program, about, with};
 use crate::report::plain;
 use crate::select::{Choice, name, why};
 use crate::status::since;
-use crate::store::Purpose;
 
 pub(crate) async fn run(program: &Program, options: &Sessions) -> Result<Exit, Failure> {
     let settings = program.settings(&ClientFlags::default()).await?;
-    let opened = program.open(&settings.store.value, Purpose::Look).await?;
     let choice = Choice {
         issuer: options.issuer.clone(),
         client_id: options.client_id.clone(),
         account: None,
     };
+    let opened = program.open_settled(&settings.store.value, &choice).await?;
     let shown: Vec<_> = opened
         .sessions
         .iter()

@@ -11,9 +11,9 @@ use crate::args::SignIn;
 use crate::browser::Visitor;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::program::{Opened, Program, about, with};
+use crate::program::{Lost, Opened, Program, about, with};
 use crate::report::{plain, span};
-use crate::select::{Choice, name};
+use crate::select::{Choice, name, shown_url};
 use crate::settings::{Settings, Source};
 use crate::store::{Purpose, StoreName};
 use crate::{capture, journey};
@@ -30,12 +30,16 @@ pub(crate) async fn run(program: &Program, options: &SignIn) -> Result<Exit, Fai
         ));
     };
     let (issuer, client_id) = (issuer.value.as_str(), client_id.value.as_str());
-    let opened = open(program, options, &settings).await?;
+    let mut opened = open(program, options, &settings).await?;
     let here = Choice {
         issuer: Some(issuer.to_owned()),
         client_id: Some(client_id.to_owned()),
         account: None,
     };
+    if !options.again {
+        program.settle(&mut opened, &here).await?;
+        opened.sessions = program.sessions_if_any(&opened.storage).await?;
+    }
     if !options.add_account
         && !options.again
         && let Some(stored) = here.live(&opened.sessions).first()
@@ -97,7 +101,7 @@ async fn open(program: &Program, options: &SignIn, settings: &Settings) -> Resul
     } else {
         &settings.store.value
     };
-    program.open(store, Purpose::Keep).await
+    program.open(store, Purpose::Keep, Lost::PassOver).await
 }
 
 fn already(program: &Program, options: &SignIn, stored: &gatepass::StoredSession) -> Result<Exit, Failure> {
@@ -203,7 +207,16 @@ fn client(
             Ok(url) if url.username().is_empty() && url.password().is_none() => {
                 url.origin().ascii_serialization()
             }
-            _ => api.value.clone(),
+            // The builder's own words would repeat what is before the host.
+            _ => {
+                return Err(Failure::configuration(
+                    "api_origin",
+                    format!(
+                        "the API {} is no URL, or has user information before the host",
+                        plain(&shown_url(&api.value))
+                    ),
+                ));
+            }
         };
         builder = builder.api(origin);
     }
@@ -222,7 +235,7 @@ async fn signed_in(
     let scope = session.scope().join(" ");
     let fields = json!({ "expires_in": left.map(|left| left.as_secs()) });
     // What the store says of it, as every other command will.
-    let sessions = program.sessions(storage).await?;
+    let sessions = program.sessions_if_any(storage).await?;
     let stored = sessions.iter().find(|stored| stored.id == *session.id());
     let about = stored.map_or_else(|| plainly(session, client_id), about);
     let who = stored.map_or_else(|| plain(subject.unwrap_or("somebody")), name);

@@ -10,7 +10,6 @@ use crate::program::{Opened, Program};
 use crate::report::{Report, plain};
 use crate::select::{Choice, name};
 use crate::settings::Settings;
-use crate::store::Purpose;
 
 pub(crate) async fn run(program: &Program, options: &args::SignOut) -> Result<Exit, Failure> {
     let flags = ClientFlags {
@@ -26,7 +25,7 @@ pub(crate) async fn run(program: &Program, options: &args::SignOut) -> Result<Ex
             account: options.which.account.clone(),
         };
     }
-    let opened = program.open(&settings.store.value, Purpose::Look).await?;
+    let opened = program.open_settled(&settings.store.value, &choice).await?;
     if !options.all {
         let stored = choice.one(&opened.sessions)?;
         return sign_out(program, &settings, &opened, stored, options.how).await;
@@ -123,5 +122,5 @@ pub(crate) async fn end(
         "browser_session": browser_session,
     });
     report.event("signed_out", &fields, &format!("Signed out {who}: {text}{more}"));
-    trouble.map_or(Ok(()), |error| Err(error.into()))
+    trouble.map_or(Ok(()), |error| Err(Failure::SignedOutHere(error)))
 }

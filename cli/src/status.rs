@@ -7,12 +7,11 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::program::{Program, about, with};
 use crate::report::{plain, span};
-use crate::select::{name, why};
-use crate::store::Purpose;
+use crate::select::{Choice, is_live, name, why};
 
 pub(crate) async fn run(program: &Program, which: &Which) -> Result<Exit, Failure> {
     let (settings, choice) = program.choice(which).await?;
-    let opened = program.open(&settings.store.value, Purpose::Look).await?;
+    let opened = program.open_settled(&settings.store.value, &choice).await?;
     let report = &program.report;
     let live = choice.live(&opened.sessions).len();
     if live == 0 {
@@ -34,7 +33,7 @@ pub(crate) async fn run(program: &Program, which: &Which) -> Result<Exit, Failur
                 Exit::NotSignedIn,
                 "signed_out",
                 None,
-                "Nobody is signed in".to_owned(),
+                nobody(&choice, &opened.sessions),
             ),
         };
         let fields = json!({ "signed_in": false, "state": state, "reason": reason, "sessions": 0 });
@@ -71,6 +70,14 @@ pub(crate) async fn run(program: &Program, which: &Which) -> Result<Exit, Failur
     }
     report.answer("status", &with(fields, about(stored)), &text);
     Ok(Exit::Success)
+}
+
+/// Nobody is; or others are, who are listed.
+fn nobody(choice: &Choice, all: &[gatepass::StoredSession]) -> String {
+    match choice.one(all) {
+        Err(failure) if all.iter().any(is_live) => failure.message(),
+        _ => "Nobody is signed in".to_owned(),
+    }
 }
 
 /// How long ago the user signed in.

@@ -134,6 +134,7 @@ fn open_files(
         // Looking makes no directory. What is not there holds nothing.
         return Ok(Arc::new(MemoryStorage::default()));
     }
+    refuse_shared(directory)?;
     let passphrase = environment(PASSPHRASE)?;
     if passphrase.is_none() && std::env::var_os(PASSPHRASE).is_some() {
         // Most likely another variable that was meant to have one: not to be taken for "without".
@@ -156,6 +157,27 @@ fn open_files(
         ));
     }
     Ok(Arc::new(storage))
+}
+
+/// A directory that several users share can be nobody's store, and closing it would be worse than useless.
+fn refuse_shared(directory: &Path) -> Result<(), Failure> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        const STICKY: u32 = 0o1000;
+        if std::fs::metadata(directory).is_ok_and(|about| about.mode() & STICKY != 0) {
+            return Err(Failure::configuration(
+                "store_shared",
+                format!(
+                    "{} is a directory that users share; use a directory of its own, such as --store file:~/.gatepass",
+                    directory.display()
+                ),
+            ));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = directory;
+    Ok(())
 }
 
 #[cfg(test)]

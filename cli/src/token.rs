@@ -10,11 +10,10 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::program::{Program, about, with};
 use crate::report::span;
-use crate::store::Purpose;
 
 pub(crate) async fn run(program: &Program, options: &Token) -> Result<Exit, Failure> {
     let (settings, choice) = program.choice(&options.which).await?;
-    let opened = program.open(&settings.store.value, Purpose::Look).await?;
+    let opened = program.open_settled(&settings.store.value, &choice).await?;
     let stored = choice.one(&opened.sessions)?;
     let session = program.session_of(&opened, stored).await?;
     if let Some(uri) = &options.resource {

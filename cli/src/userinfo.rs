@@ -7,11 +7,10 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::program::Program;
 use crate::report::plain;
-use crate::store::Purpose;
 
 pub(crate) async fn run(program: &Program, which: &Which) -> Result<Exit, Failure> {
     let (settings, choice) = program.choice(which).await?;
-    let opened = program.open(&settings.store.value, Purpose::Look).await?;
+    let opened = program.open_settled(&settings.store.value, &choice).await?;
     let stored = choice.one(&opened.sessions)?;
     let session = program.session_of(&opened, stored).await?;
     let claims = program

@@ -18,11 +18,17 @@ pub(crate) struct Issuer(String);
 impl Issuer {
     /// https, a host, no query, no fragment (RFC 8414 §2), nothing a URL parser would repair.
     pub(crate) fn parse(text: &str, policy: TransportPolicy) -> Result<Self> {
+        // Whoever mistook it for a place for a password does not find that in a log.
+        let shown = match Url::parse(text) {
+            Ok(url) if url.host_str().is_some() => url.origin().ascii_serialization(),
+            _ if text.contains(['@', '?', '#']) => "…".to_owned(),
+            _ => text.to_owned(),
+        };
         let refuse = |code, why: &str| {
             Err(Error::configuration(
                 code,
                 "RFC 8414 §2",
-                format!("issuer {text:?} {why}"),
+                format!("issuer {shown:?} {why}"),
             ))
         };
         if text.bytes().any(|b| b <= b' ' || b == b'\\' || b == 0x7f) {

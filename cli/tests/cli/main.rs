@@ -12,6 +12,7 @@ mod completions;
 mod config;
 mod forget;
 mod journey;
+mod mishaps;
 mod output;
 mod secrets;
 mod serve;
