@@ -343,11 +343,12 @@ impl Writing<'_> {
         self.replace(FLOOR_FILE, &file(Kind::Floor, "", floor, &[]))
     }
 
-    /// A generation that no record here has had, where nothing remembers: by the clock, in milliseconds. A directory that
+    /// A generation that no record here has had, where nothing remembers: by the clock, in microseconds, which pass faster than
+    /// records can be made durable. A directory that
     /// is removed and made anew so starts above the old one, whose records other processes may still have in mind.
     fn high_water(&self) -> Result<Generation> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let mut highest = Generation(u64::try_from(since.as_millis()).unwrap_or(u64::MAX / 2));
+        let mut highest = Generation(u64::try_from(since.as_micros()).unwrap_or(u64::MAX / 2));
         for key in self.storage.names()?.iter().filter_map(|name| record_key(name)) {
             if let Found::Whole(stored) = self.storage.find(&key)? {
                 highest = highest.max(stored.generation);
