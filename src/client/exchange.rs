@@ -38,8 +38,7 @@ impl Accepted {
                 (Err(error), true)
             }
         };
-        let outcome = outcome.map_err(|error| error.with_diagnostic_id(&id));
-        let mut outcome = outcome;
+        let mut outcome = outcome.map_err(|error| error.with_diagnostic_id(&id));
         if over {
             // The code is spent, whatever came of it; what is left of the sign-in is no longer needed.
             let removed = inner.context.remove(&self.key, self.stored).await;
@@ -132,6 +131,7 @@ impl Accepted {
     fn signed_in(&self, inner: &Inner, tokens: TokenResponse, sent_at: &SentAt) -> SignedIn {
         SignedIn {
             since_unix_millis: inner.context.ports.clock.unix_millis(),
+            sign_in: Some(self.flow.diagnostic_id.clone()),
             claims: None,
             // RFC 6749 §5.1: without a scope in the answer, what was asked for was granted.
             scope: tokens

@@ -192,6 +192,7 @@ mod tests {
     fn a_pending_sign_in_comes_back_as_it_went() {
         let tokens = SignedIn {
             since_unix_millis: 5,
+            sign_in: Some("gp-1".into()),
             claims: None,
             scope: Scope::from_response("openid"),
             refresh_token: Some(RefreshToken::new("R".into())),

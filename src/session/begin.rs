@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use subtle::ConstantTimeEq as _;
-
 use super::commit::WRITE_RETRY_MILLIS;
 use super::context::{COMMIT_ATTEMPTS, contended};
 use super::record::{Owner, SessionRecord, SignedIn, Standing};
@@ -138,11 +136,9 @@ fn grant_of_another(old: &SessionRecord, new: &SignedIn) -> Option<RefreshToken>
     }
 }
 
-/// Whether a stored session is the very one that is about to be stored: another process has finished the same sign-in.
+/// Whether a stored session came from the very sign-in that is about to be stored: it was finished before, and its tokens
+/// may have been refreshed since.
 fn is_the_same(old: &SessionRecord, new: &SignedIn) -> bool {
-    let token = |session: &SignedIn| session.access_token.as_ref().map(|access| access.token.clone());
-    match (old.signed_in().and_then(token), token(new)) {
-        (Some(old), Some(new)) => bool::from(old.expose().as_bytes().ct_eq(new.expose().as_bytes())),
-        _ => false,
-    }
+    let old = old.signed_in().and_then(|session| session.sign_in.as_ref());
+    old.is_some() && old == new.sign_in.as_ref()
 }

@@ -57,6 +57,8 @@ pub(crate) enum Standing {
 pub(crate) struct SignedIn {
     /// When the user signed in, by the wall clock.
     pub(crate) since_unix_millis: i64,
+    /// The diagnostic id of the sign-in that it came from, which tells that one from every other.
+    pub(crate) sign_in: Option<String>,
     pub(crate) claims: Option<Claims>,
     pub(crate) scope: Scope,
     pub(crate) refresh_token: Option<RefreshToken>,
@@ -263,6 +265,7 @@ impl SessionRecord {
 pub(crate) fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Value>) {
     members.insert("scope".into(), session.scope.tokens().into());
     members.insert("since_unix_millis".into(), session.since_unix_millis.into());
+    insert_some(members, "sign_in", session.sign_in.as_deref());
     if session.provisional {
         members.insert("provisional".into(), true.into());
     }
@@ -318,6 +321,7 @@ pub(crate) fn decode_signed_in(object: &mut Object) -> SignedIn {
         _ => None,
     };
     SignedIn {
+        sign_in: object.take_string("sign_in"),
         since_unix_millis: object
             .get("since_unix_millis")
             .and_then(Value::as_i64)
@@ -434,6 +438,7 @@ mod tests {
             }),
             standing: Standing::SignedIn(Box::new(SignedIn {
                 since_unix_millis: 9,
+                sign_in: None,
                 claims: Claims::from_stored(claims),
                 scope: Scope::from_tokens(["openid", "profile"]).unwrap(),
                 refresh_token: Some(RefreshToken::new("R".into())),

@@ -194,3 +194,23 @@ async fn pl_24_a_redirect_that_came_by_two_ways_signs_in_once() {
     assert_eq!(session.peek().unwrap().expose(), "A1");
     assert_eq!(world.net.sent_to("/token").len(), 1);
 }
+
+#[tokio::test]
+async fn rr_15_what_is_left_of_a_finished_sign_in_does_not_bring_its_first_tokens_back() {
+    let world = World::new();
+    world.net.answer([granted("R1", "A1"), granted("R2", "A2")]);
+    // The process dies, or storage fails, between storing the session and removing the sign-in.
+    world.disk.plan(|kind, ask, _| match ask {
+        Ask::Remove if kind == "flow" => refused(),
+        _ => Fate::Done,
+    });
+    let session = sign_in(&world.client()).await.unwrap();
+    session.refresh().await.unwrap();
+    world.disk.behave();
+    assert_eq!(world.disk.flows(), 1);
+
+    let session = world.session().await;
+    assert_eq!(world.disk.session()["refresh_token"], "R2");
+    assert_eq!(session.access_token().await.unwrap().expose(), "A2");
+    assert_eq!(world.disk.flows(), 0, "it is removed at last");
+}
