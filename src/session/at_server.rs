@@ -7,6 +7,7 @@ use super::knowledge::Keys;
 use super::refresh::REFRESH_TIMEOUT;
 use crate::error::{Error, Result, Stage};
 use crate::protocol::id_token::{self, Claims, Refused};
+use crate::protocol::jwk::JwkSet;
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::revocation;
 use crate::protocol::token::{IdToken, RefreshToken};
@@ -57,14 +58,11 @@ impl Context {
         token: &IdToken,
         expected: &id_token::Expected<'_>,
     ) -> Result<Claims, Unverified> {
-        let no_keys = |error| Unverified::Undecided { error, not_before: 0 };
-        let mut answer = self.keys(server, Keys::AtHand).await.map_err(no_keys)?;
-        let mut verdict = id_token::verify(token, &answer.keys, expected);
-        if let (Err(Refused::UnknownKey(_)), Some(_)) = (&verdict, answer.newer_from) {
-            answer = self.keys(server, Keys::Newer).await.map_err(no_keys)?;
-            verdict = id_token::verify(token, &answer.keys, expected);
-        }
-        verdict.map_err(|refused| match (refused, answer.newer_from) {
+        let (verdict, newer_from) = self
+            .verify_with_keys(server, |keys| id_token::verify(token, keys, expected))
+            .await
+            .map_err(|error| Unverified::Undecided { error, not_before: 0 })?;
+        verdict.map_err(|refused| match (refused, newer_from) {
             // The keys may have been rolled over since they were fetched, and it is too early to ask again.
             (Refused::UnknownKey(error), Some(not_before)) => Unverified::Undecided { error, not_before },
             (refused, _) => Unverified::Refused(refused.into_error()),
@@ -85,13 +83,27 @@ impl Context {
             subject,
             now: self.now_seconds(),
         };
+        let (verdict, _) = self
+            .verify_with_keys(server, |keys| signed.verify(keys, &expected))
+            .await?;
+        verdict.map_err(Refused::into_error)
+    }
+
+    /// Verifies with the keys at hand, and once more with newer ones if the key is not among them. With the verdict comes
+    /// what [`KeysAnswer::newer_from`](super::knowledge::KeysAnswer::newer_from) says of the keys it rests on. An error if
+    /// keys cannot be had.
+    async fn verify_with_keys<T>(
+        &self,
+        server: &AuthorizationServer,
+        verify: impl Fn(&JwkSet) -> Result<T, Refused>,
+    ) -> Result<(Result<T, Refused>, Option<u64>)> {
         let mut answer = self.keys(server, Keys::AtHand).await?;
-        let mut verdict = signed.verify(&answer.keys, &expected);
+        let mut verdict = verify(&answer.keys);
         if let (Err(Refused::UnknownKey(_)), Some(_)) = (&verdict, answer.newer_from) {
             answer = self.keys(server, Keys::Newer).await?;
-            verdict = signed.verify(&answer.keys, &expected);
+            verdict = verify(&answer.keys);
         }
-        verdict.map_err(Refused::into_error)
+        Ok((verdict, answer.newer_from))
     }
 
     /// Revokes a refresh token at the server, and with it the grant (RFC 7009 §2.1). `false` if the server offers
