@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use fs4::{FileExt, TryLockError};
 use sha2::{Digest as _, Sha256};
@@ -106,6 +107,18 @@ pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
 pub(super) struct Held(File);
 
 impl Held {
+    /// Takes the lock, asking for it again and again with this pause; `None` if another holder still has it when `patience`
+    /// is over. Blocks the thread.
+    pub(super) fn wait(path: &Path, patience: Duration, pause: Duration) -> io::Result<Option<Self>> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match Self::take(path)? {
+                None if Instant::now() < deadline => std::thread::sleep(pause),
+                taken => return Ok(taken),
+            }
+        }
+    }
+
     /// Takes the lock, or says that another holder has it. Never waits.
     pub(super) fn take(path: &Path) -> io::Result<Option<Self>> {
         for _ in 0..ATTEMPTS {

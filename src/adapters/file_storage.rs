@@ -19,7 +19,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
@@ -93,22 +93,15 @@ impl FileStorage {
             self.check_directory()?;
         }
         let path = self.directory.join(LOCK_FILE);
-        let deadline = Instant::now() + self.patience;
-        let process = loop {
-            match Held::take(&path) {
-                Ok(Some(held)) => break held,
-                Ok(None) if Instant::now() < deadline => std::thread::sleep(POLL),
-                Ok(None) => {
-                    let why = format!(
-                        "another process has been writing to {} for {} s",
-                        self.directory.display(),
-                        self.patience.as_secs()
-                    );
-                    return Err(StorageFailure::Failed(why));
-                }
-                Err(error) => return Err(self.failed("it cannot be locked", &error)),
-            }
-        };
+        let process = Held::wait(&path, self.patience, POLL)
+            .map_err(|error| self.failed("it cannot be locked", &error))?
+            .ok_or_else(|| {
+                StorageFailure::Failed(format!(
+                    "another process has been writing to {} for {} s",
+                    self.directory.display(),
+                    self.patience.as_secs()
+                ))
+            })?;
         let writing = Writing {
             storage: self,
             _process: process,

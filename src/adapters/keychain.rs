@@ -335,15 +335,11 @@ impl Keychain {
     /// Waits for its turn to make the key. A process that is stopped there must not stop us for ever.
     fn first_start(&self) -> Answer<Held> {
         let path = self.files.directory().join(FIRST_START_LOCK);
-        let deadline = Instant::now() + FIRST_START_PATIENCE;
-        loop {
-            match Held::take(&path) {
-                Ok(Some(held)) => return Ok(held),
-                Ok(None) if Instant::now() < deadline => std::thread::sleep(POLL),
-                // It waits for the keychain, as we would.
-                Ok(None) => return Err(StorageFailure::Locked),
-                Err(error) => return Err(StorageFailure::Failed(format!("{}: {error}", path.display()))),
-            }
+        match Held::wait(&path, FIRST_START_PATIENCE, POLL) {
+            Ok(Some(held)) => Ok(held),
+            // It waits for the keychain, as we would.
+            Ok(None) => Err(StorageFailure::Locked),
+            Err(error) => Err(StorageFailure::Failed(format!("{}: {error}", path.display()))),
         }
     }
 
