@@ -48,8 +48,8 @@ pub use protocol::userinfo::Userinfo;
 pub use protocol::www_authenticate::Challenge;
 pub use secret::Secret;
 pub use session::{
-    ApiRequest, ApiResponse, Authorized, BrowserSession, Revocation, Session, SessionHttp, SessionState,
-    SignOut, SignedOut, StoredSession,
+    ApiRequest, ApiResponse, Authorized, BrowserSession, OnUnknownOutcome, Revocation, Session, SessionHttp,
+    SessionState, SignOut, SignedOut, StoredSession,
 };
 
 /// The contracts of the ports as suites, for adapters of your own. Those of the storage panic with what was not kept,

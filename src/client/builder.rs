@@ -22,6 +22,7 @@ use crate::protocol::redirect::RedirectUri;
 use crate::protocol::scope::Scope;
 use crate::protocol::target::Target;
 use crate::protocol::text;
+use crate::session::OnUnknownOutcome;
 use crate::session::context::{Api, Context};
 use crate::session::sessions::{Accounts, Sessions};
 
@@ -57,6 +58,7 @@ pub struct ClientBuilder {
     policy: TransportPolicy,
     accounts: Accounts,
     sign_in_timeout: Duration,
+    on_unknown_outcome: OnUnknownOutcome,
     http: Option<Arc<dyn HttpTransport>>,
     storage: Option<Arc<dyn SecureStorage>>,
     clock: Option<Arc<dyn Clock>>,
@@ -79,6 +81,7 @@ impl ClientBuilder {
             policy: TransportPolicy::default(),
             accounts: Accounts::One,
             sign_in_timeout: SIGN_IN_TIMEOUT,
+            on_unknown_outcome: OnUnknownOutcome::default(),
             http: None,
             storage: None,
             clock: None,
@@ -176,6 +179,25 @@ impl ClientBuilder {
     /// [`ErrorKind::FlowExpired`](crate::ErrorKind::FlowExpired).
     pub fn sign_in_timeout(mut self, timeout: Duration) -> Self {
         self.sign_in_timeout = timeout;
+        self
+    }
+
+    /// What to do when nobody knows whether the server processed a refresh (default [`OnUnknownOutcome::Retry`]). A matter
+    /// of how this server treats a refresh token that comes a second time (RFC 9700 §4.14.2).
+    ///
+    /// ```no_run
+    /// # fn example(builder: gatepass::ClientBuilder) -> gatepass::Result<()> {
+    /// use gatepass::OnUnknownOutcome;
+    ///
+    /// // This server ends every access token of a grant whose refresh token it sees twice.
+    /// let client = builder
+    ///     .on_unknown_outcome(OnUnknownOutcome::RetryWhenExpired)
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_unknown_outcome(mut self, policy: OnUnknownOutcome) -> Self {
+        self.on_unknown_outcome = policy;
         self
     }
 
@@ -282,6 +304,7 @@ impl ClientBuilder {
             .transpose()?;
         let mut context = Context::new(ports, issuer, self.client_id, policy, apis);
         context.post_logout_redirect = post_logout_redirect;
+        context.on_unknown_outcome = self.on_unknown_outcome;
         let context = Arc::new(context);
         let sessions = Sessions::new(Arc::clone(&context), self.accounts)?;
         Ok(Client(Arc::new(Inner {

@@ -148,6 +148,7 @@ impl Accepted {
             id_token: tokens.id_token,
             provisional: true,
             journal: None,
+            attempt: 0,
         }
     }
 }

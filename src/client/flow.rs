@@ -201,6 +201,7 @@ mod tests {
             id_token: None,
             provisional: true,
             journal: None,
+            attempt: 0,
         };
         for progress in [
             Progress::Waiting,

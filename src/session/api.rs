@@ -127,11 +127,10 @@ impl Session {
             return Ok(response);
         }
         // If the token was replaced while the request was under way, that is the refresh.
-        let newer = self
-            .slot
-            .refreshed(self.epoch, target, snapshot.generation)
-            .await?;
-        self.send_once(stage, request, &newer).await
+        match self.after_refusal(target, &snapshot).await? {
+            Some(newer) => self.send_once(stage, request, &newer).await,
+            None => Ok(response),
+        }
     }
 
     async fn send_once(

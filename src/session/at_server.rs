@@ -1,10 +1,11 @@
 //! What is asked of the server besides a refresh: keys that an ID token needs, and the revocation of a grant.
 
+use std::time::Duration;
+
 use zeroize::Zeroizing;
 
 use super::context::Context;
 use super::knowledge::Keys;
-use super::refresh::REFRESH_TIMEOUT;
 use crate::error::{Error, Result, Stage};
 use crate::protocol::id_token::{self, Claims, Refused};
 use crate::protocol::jwk::JwkSet;
@@ -12,6 +13,9 @@ use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::revocation;
 use crate::protocol::token::{IdToken, RefreshToken};
 use crate::protocol::userinfo::{self, SignedUserinfo, Userinfo};
+
+/// A revocation waits this long for its answer.
+const REVOCATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why an ID token is not verified.
 #[derive(Debug)]
@@ -118,7 +122,7 @@ impl Context {
         };
         let body: Zeroizing<Vec<u8>> = revocation::request(&self.client_id, token);
         let response = self
-            .post_grant(Stage::Revocation, endpoint, body, REFRESH_TIMEOUT)
+            .post_grant(Stage::Revocation, endpoint, body, REVOCATION_TIMEOUT)
             .await?;
         revocation::read(response.status, &response.headers, &response.body)?;
         Ok(true)

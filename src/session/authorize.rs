@@ -1,11 +1,15 @@
 //! The token for requests that an app sends by an HTTP client of its own.
 
+use std::sync::Arc;
+
 use ::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::Session;
+use super::snapshot::Snapshot;
 use crate::error::{Error, Result, Stage};
+use crate::protocol::target::Target;
 use crate::protocol::token::AccessToken;
 use crate::protocol::www_authenticate::Challenge;
 
@@ -92,14 +96,35 @@ impl Session {
             if !current.can_refresh {
                 return Ok(false);
             }
-            let seen = current.generation;
-            self.slot.refreshed(self.epoch, target, seen).await?
+            match self.after_refusal(target, &current).await? {
+                Some(newer) => newer,
+                None => return Ok(false),
+            }
         } else {
             current
         };
         let value = bearer(Stage::Api, &newer.token)?;
         request.headers_mut().insert(header::AUTHORIZATION, value);
         Ok(true)
+    }
+}
+
+impl Session {
+    /// A newer token than one that an API refused; `None` if this one is so new itself that another would fare no better.
+    pub(super) async fn after_refusal(
+        &self,
+        target: &Target,
+        refused: &Snapshot,
+    ) -> Result<Option<Arc<Snapshot>>> {
+        let want = refused.want(self.slot.context.ports.clock.boot_millis());
+        let newer = self
+            .slot
+            .refreshed(self.epoch, target, refused.generation, want)
+            .await;
+        match newer {
+            Err(error) if error.code() == "refresh_too_soon" => Ok(None),
+            newer => newer.map(Some),
+        }
     }
 }
 

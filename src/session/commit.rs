@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::context::COMMIT_ATTEMPTS;
 use super::ended;
-use super::record::SessionRecord;
+use super::record::{SessionRecord, Standing};
 use super::refresh::{Refresh, Seen, busy};
 use crate::error::{EndReason, Error, Result};
 use crate::ports::{CommitOutcome, Generation};
@@ -23,7 +23,7 @@ enum Settled {
 /// What a conflict comes to.
 enum Resolved {
     Settled(Settled),
-    /// Ours are newer than the record of this generation.
+    /// Ours go over the record of this generation.
     WriteOver(Generation),
 }
 
@@ -61,7 +61,7 @@ impl Refresh {
     /// sent again.
     pub(super) async fn commit_tokens(
         &self,
-        record: &SessionRecord,
+        record: &mut SessionRecord,
         expected: Generation,
         rotated: bool,
     ) -> Result<Generation> {
@@ -77,7 +77,7 @@ impl Refresh {
     /// Tries a few times. An error means that the tokens are not known to be durable.
     async fn write_tokens(
         &self,
-        record: &SessionRecord,
+        record: &mut SessionRecord,
         mut expected: Generation,
         rotated: bool,
     ) -> Result<Settled> {
@@ -110,10 +110,11 @@ impl Refresh {
         Err(busy())
     }
 
-    /// Somebody else wrote. A newer epoch wins over our tokens, which are given back; a newer generation is the
-    /// pair of a later request and wins too, without giving ours back: on many servers revoking one token ends
-    /// the grant. Otherwise ours is written over it, a record that nobody can read included.
-    async fn resolve(&self, record: &SessionRecord, rotated: bool) -> Result<Resolved> {
+    /// Somebody else wrote. A newer epoch wins over our tokens, which are given back. Of two attempts that sent the same
+    /// token the pair of the later one wins: there are servers to which only the newest pair is good, and to the others both
+    /// are of one chain. The pair that loses is not given back: on many servers revoking one token ends the grant. A record
+    /// that nobody can read is written over.
+    async fn resolve(&self, record: &mut SessionRecord, rotated: bool) -> Result<Resolved> {
         let (stored, raw) = match self.slot.read_to_replace().await? {
             None => return Ok(Resolved::WriteOver(Generation::ABSENT)),
             Some((Err(_), raw)) => return Ok(Resolved::WriteOver(raw.generation)),
@@ -132,10 +133,24 @@ impl Refresh {
             }
             return Ok(Resolved::Settled(Settled::Overtaken(ended(EndReason::SignedOut))));
         }
-        if stored.generation >= record.generation {
+        let (Standing::SignedIn(ours), Some(theirs)) = (&mut record.standing, stored.signed_in()) else {
+            self.slot.publish(&stored);
+            return Ok(Resolved::Settled(Settled::Overtaken(busy())));
+        };
+        if stored.generation >= record.generation && theirs.attempt >= ours.attempt {
             self.slot.publish(&stored);
             return Ok(Resolved::Settled(Settled::Overtaken(busy())));
         }
+        if let Some(journal) = &theirs.journal
+            && journal.number > ours.attempt
+        {
+            // A later attempt is still under way.
+            ours.journal = Some(journal.clone());
+        }
+        if stored.generation >= record.generation {
+            record.raise(stored.generation.saturating_add(1));
+        }
+        *lock(&self.slot.held) = Some(record.clone());
         Ok(Resolved::WriteOver(raw.generation))
     }
 

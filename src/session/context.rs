@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::knowledge::Knowledge;
 use super::names::Names;
+use super::rotation::OnUnknownOutcome;
 use super::server_clock::ServerClock;
 use crate::error::{Delivery, Error, ErrorKind, Result, Stage};
 use crate::ports::{
@@ -40,6 +41,7 @@ pub(crate) struct Context {
     pub(crate) apis: Vec<Api>,
     pub(crate) names: Names,
     pub(crate) post_logout_redirect: Option<RedirectUri>,
+    pub(crate) on_unknown_outcome: OnUnknownOutcome,
     pub(super) knowledge: Knowledge,
     pub(super) server_clock: ServerClock,
     busy: watch::Sender<usize>,
@@ -79,6 +81,7 @@ impl Context {
         Self {
             names: Names::new(issuer.as_str(), &client_id),
             post_logout_redirect: None,
+            on_unknown_outcome: OnUnknownOutcome::default(),
             ports,
             issuer,
             client_id,

@@ -32,11 +32,15 @@ pub(crate) mod context;
 mod end_session;
 mod flight;
 pub(crate) mod gate;
+mod granted;
 pub(crate) mod knowledge;
+mod lease;
 pub(crate) mod listening;
 pub(crate) mod names;
+mod pace;
 pub(crate) mod record;
 mod refresh;
+mod rotation;
 mod server_clock;
 pub(crate) mod sessions;
 mod sign_out;
@@ -47,9 +51,11 @@ mod stored;
 pub use self::api::{ApiRequest, ApiResponse, SessionHttp};
 pub use self::authorize::Authorized;
 pub use self::end_session::BrowserSession;
+pub use self::rotation::OnUnknownOutcome;
 pub use self::sign_out::{Revocation, SignOut, SignedOut};
 pub use self::stored::StoredSession;
 
+use self::pace::Want;
 pub(crate) use self::record::SentAt;
 use self::record::SessionRecord;
 pub(crate) use self::slot::Slot;
@@ -213,7 +219,10 @@ impl Session {
         let target = Target::default();
         let seen = self.slot.published.load(&target);
         let seen = seen.map_or(0, |snapshot| snapshot.generation);
-        self.slot.refreshed(self.epoch, &target, seen).await.map(drop)
+        self.slot
+            .refreshed(self.epoch, &target, seen, Want::Now)
+            .await
+            .map(drop)
     }
 
     /// Whether the server gave a refresh token, so that the session outlives its access token. Reads storage; asks no
@@ -259,17 +268,24 @@ impl Session {
         let clock = &self.slot.context.ports.clock;
         match self.published(target) {
             Some(snapshot) if snapshot.is_fresh(clock.boot_millis()) => Ok(snapshot),
-            Some(old) => match self.slot.refreshed(self.epoch, target, old.generation).await {
-                // Whatever the server asks for, short of its end the session goes on (RR-20, RR-25).
-                Err(error)
-                    if !matches!(error.kind(), ErrorKind::SessionEnded(_))
-                        && old.is_usable(clock.boot_millis()) =>
+            Some(old) => {
+                let want = old.want(clock.boot_millis());
+                match self
+                    .slot
+                    .refreshed(self.epoch, target, old.generation, want)
+                    .await
                 {
-                    Ok(old)
+                    // Whatever the server asks for, short of its end the session goes on.
+                    Err(error)
+                        if !matches!(error.kind(), ErrorKind::SessionEnded(_))
+                            && old.is_usable(clock.boot_millis()) =>
+                    {
+                        Ok(old)
+                    }
+                    outcome => outcome,
                 }
-                outcome => outcome,
-            },
-            None => self.slot.refreshed(self.epoch, target, 0).await,
+            }
+            None => self.slot.refreshed(self.epoch, target, 0, Want::Now).await,
         }
     }
 

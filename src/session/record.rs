@@ -72,6 +72,8 @@ pub(crate) struct SignedIn {
     pub(crate) provisional: bool,
     /// A refresh was begun: the request may have been sent, and its outcome is not in this record.
     pub(crate) journal: Option<Journal>,
+    /// Which attempt the newest tokens are from: of two that raced, those of the later one count.
+    pub(crate) attempt: u64,
 }
 
 /// An access token and until when it can be used, by both clocks.
@@ -94,6 +96,7 @@ pub(crate) struct Expiry {
 }
 
 /// When a request was sent, by both clocks: a lifetime counts from no later than this.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SentAt {
     boot_millis: u64,
     boot_id: Option<String>,
@@ -107,6 +110,26 @@ impl SentAt {
             boot_id: clock.boot_id(),
             unix_millis: clock.unix_millis(),
         }
+    }
+
+    /// How long ago, in milliseconds. Across a reboot by the wall clock; one that was set back says nothing.
+    fn age(&self, clock: &dyn Clock) -> u64 {
+        if self.boot_id.is_some() && self.boot_id == clock.boot_id() {
+            return clock.boot_millis().saturating_sub(self.boot_millis);
+        }
+        u64::try_from(clock.unix_millis().saturating_sub(self.unix_millis)).unwrap_or(u64::MAX)
+    }
+
+    fn to_value(&self) -> Value {
+        json!({ "boot_millis": self.boot_millis, "boot_id": self.boot_id, "unix_millis": self.unix_millis })
+    }
+
+    fn from_value(value: &Value) -> Option<Self> {
+        Some(Self {
+            boot_millis: value.get("boot_millis")?.as_u64()?,
+            boot_id: value.get("boot_id")?.as_str().map(str::to_owned),
+            unix_millis: value.get("unix_millis")?.as_i64()?,
+        })
     }
 
     pub(crate) fn expiry(&self, lifetime: Duration) -> Expiry {
@@ -127,9 +150,26 @@ pub(crate) struct Journal {
     pub(crate) attempt_id: String,
     /// An earlier attempt with this same refresh token ended with nobody knowing its outcome.
     pub(crate) uncertain: bool,
+    /// Rises with each attempt of the session.
+    pub(crate) number: u64,
+    /// When it was begun; `None` in a record that does not say.
+    pub(crate) begun: Option<SentAt>,
+}
+
+impl Journal {
+    /// How long ago the attempt was begun, in milliseconds; for ever, if that cannot be told.
+    pub(crate) fn age(&self, clock: &dyn Clock) -> u64 {
+        self.begun.as_ref().map_or(u64::MAX, |begun| begun.age(clock))
+    }
 }
 
 impl SignedIn {
+    /// The number of the last attempt that the record tells of, 0 if there was none.
+    pub(crate) fn last_attempt(&self) -> u64 {
+        let journal = self.journal.as_ref().map_or(0, |journal| journal.number);
+        self.attempt.max(journal)
+    }
+
     pub(crate) fn token_for(&self, target: &Target) -> Option<&StoredAccessToken> {
         if target.is_default() {
             return self.access_token.as_ref();
@@ -166,6 +206,19 @@ impl SessionRecord {
         match &self.standing {
             Standing::SignedIn(signed_in) => Some(signed_in),
             Standing::Ended { .. } => None,
+        }
+    }
+
+    /// Puts the tokens that came last, and the record, under a later generation.
+    pub(super) fn raise(&mut self, generation: u64) {
+        let was = std::mem::replace(&mut self.generation, generation);
+        if let Standing::SignedIn(session) = &mut self.standing {
+            let others = session.others.iter_mut().map(|(_, token)| token);
+            for token in session.access_token.iter_mut().chain(others) {
+                if token.generation == was {
+                    token.generation = generation;
+                }
+            }
         }
     }
 
@@ -294,10 +347,18 @@ pub(crate) fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Val
         });
         members.insert("others".into(), others.collect());
     }
+    if session.attempt > 0 {
+        members.insert("attempt".into(), session.attempt.into());
+    }
     if let Some(journal) = &session.journal {
         members.insert(
             "journal".into(),
-            json!({ "attempt_id": journal.attempt_id, "uncertain": journal.uncertain }),
+            json!({
+                "attempt_id": journal.attempt_id,
+                "uncertain": journal.uncertain,
+                "number": journal.number,
+                "begun": journal.begun.as_ref().map(SentAt::to_value),
+            }),
         );
     }
 }
@@ -315,6 +376,8 @@ pub(crate) fn decode_signed_in(object: &mut Object) -> SignedIn {
             .unwrap_or_default()
             .to_owned(),
         uncertain: journal.get("uncertain").and_then(Value::as_bool).unwrap_or(true),
+        number: journal.get("number").and_then(Value::as_u64).unwrap_or_default(),
+        begun: journal.get("begun").and_then(SentAt::from_value),
     });
     let claims = match object.0.remove("claims") {
         Some(Value::Object(claims)) => Claims::from_stored(Object(claims)),
@@ -334,6 +397,7 @@ pub(crate) fn decode_signed_in(object: &mut Object) -> SignedIn {
         id_token: object.take_string("id_token").map(IdToken::new),
         provisional: object.bool("provisional").unwrap_or(false),
         journal,
+        attempt: object.get("attempt").and_then(Value::as_u64).unwrap_or_default(),
     }
 }
 
@@ -465,7 +529,14 @@ mod tests {
                 journal: Some(Journal {
                     attempt_id: "x".into(),
                     uncertain: true,
+                    number: 5,
+                    begun: Some(SentAt {
+                        boot_millis: 4,
+                        boot_id: Some("b".into()),
+                        unix_millis: -2,
+                    }),
                 }),
+                attempt: 4,
             })),
         }
     }
@@ -496,9 +567,10 @@ mod tests {
         assert_eq!(
             std::str::from_utf8(&record().encode()).unwrap(),
             concat!(
-                r#"{"access_token":"A","claims":{"email":"alice@example.com","sub":"alice"},"client_id":"my-app","epoch":3,"#,
+                r#"{"access_token":"A","attempt":4,"claims":{"email":"alice@example.com","sub":"alice"},"client_id":"my-app","epoch":3,"#,
                 r#""expiry":{"boot_id":"b","boot_millis":5,"lifetime_millis":60000,"unix_millis":-1},"generation":7,"#,
-                r#""id_token":"I","issuer":"https://as.example","journal":{"attempt_id":"x","uncertain":true},"#,
+                r#""id_token":"I","issuer":"https://as.example","journal":{"attempt_id":"x","begun":{"boot_id":"b","#,
+                r#""boot_millis":4,"unix_millis":-2},"number":5,"uncertain":true},"#,
                 r#""others":[{"access_token":"B","target":{"resources":["https://b.example/"],"scope":null},"token_generation":6}],"#,
                 r#""provisional":true,"#,
                 r#""refresh_token":"R","scope":["openid","profile"],"since_unix_millis":9,"token_generation":7,"v":1}"#

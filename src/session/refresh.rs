@@ -5,30 +5,28 @@
 //! token is durable before anything else is looked at; and nothing short of the server's own `invalid_grant`,
 //! confirmed by a second read of the store, ends the session.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing::{Instrument as _, debug, debug_span, warn};
 
-use super::at_server::Unverified;
 use super::context::{COMMIT_ATTEMPTS, Context};
-use super::flight::Outcome;
-use super::record::SentAt;
-use super::record::{Journal, SessionRecord, SignedIn, Standing, StoredAccessToken};
+use super::flight::{Outcome, Progress};
+use super::pace::Want;
+use super::record::{Journal, SentAt, SessionRecord, SignedIn, Standing};
+use super::rotation::{Answer, Attempt, Next};
 use super::snapshot::Snapshot;
 use super::{Slot, ended};
-use crate::error::{Delivery, EndReason, Error, ErrorKind, Result, Stage};
-use crate::ports::{CommitOutcome, Generation, LockGuard};
-use crate::protocol::id_token::{self, Claims, Occasion};
+use crate::error::{Delivery, EndReason, Error, ErrorKind, NextStep, Result, Stage};
+use crate::ports::{CommitOutcome, Generation};
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::target::Target;
-use crate::protocol::token::{self, AccessToken, IdToken, RefreshToken, TokenAnswer, TokenResponse};
+use crate::protocol::token::{self, IdToken, RefreshToken, TokenAnswer};
 
-/// The first send of a refresh waits this long for its answer.
-pub(super) const REFRESH_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait for another process to finish its refresh, and how often to look.
-const LOCK_PATIENCE_MILLIS: u64 = 15_000;
-const LOCK_POLL_MILLIS: u64 = 50;
+/// How long the refusal of a token is doubted where another process may be at it without a lock between them.
+const SECOND_OPINION_MILLIS: u64 = 1_000;
 
 /// One refresh from the lock to the snapshot.
 pub(super) struct Refresh {
@@ -36,6 +34,9 @@ pub(super) struct Refresh {
     pub(super) epoch: u64,
     /// What the token is wanted for.
     pub(super) target: Target,
+    pub(super) want: Want,
+    /// Those who wait for it.
+    pub(super) progress: watch::Sender<Progress>,
 }
 
 /// The stored record as this refresh sees it.
@@ -77,7 +78,7 @@ impl Refresh {
         // so without a network what another process refreshed can still be adopted.
         let server = self.context().server().await;
         let _gate = self.slot.gate.lock().await;
-        let _lock = self.process_lock().await?;
+        let lease = self.lease().await?;
         self.write_held().await?;
         let mut current = self.reread().await?;
         if let Some(snapshot) = self.adopt(&current.record, seen) {
@@ -97,105 +98,162 @@ impl Refresh {
                 .require_within(&session.scope)
                 .map_err(|error| error.at_stage(Stage::Refresh))?;
         }
-        let uncertain = session.journal.is_some();
+        let clock = &self.context().ports.clock;
+        self.slot.pace.admit(clock.boot_millis(), self.want)?;
         let journal = Journal {
             attempt_id: attempt_id.to_owned(),
-            uncertain,
+            uncertain: session.journal.is_some(),
+            number: session.last_attempt().saturating_add(1),
+            begun: Some(SentAt::now(&**clock)),
         };
-        self.write_journal(&mut current, Some(journal)).await?;
-
-        let sent_at = SentAt::now(&*self.context().ports.clock);
-        let body = token::refresh_request(
-            &self.context().client_id,
-            &refresh_token,
-            self.target.wanted_scope(),
-            self.target.resources(),
-        );
-        let response = self
-            .context()
-            .post_grant(Stage::Refresh, server.token_endpoint(), body, REFRESH_TIMEOUT)
-            .await;
-        let answer = match response {
-            Ok(response) => TokenAnswer::read(
-                response.status,
-                &response.headers,
-                &response.body,
+        let policy = self.context().on_unknown_outcome;
+        let usable_until = Snapshot::of(&current.record, &self.target, &**clock);
+        let usable_until = usable_until.map_or(0, |snapshot| snapshot.usable_until());
+        let mut attempt = Attempt::new(policy, journal.uncertain, usable_until);
+        let left = attempt.has_to_wait(clock.boot_millis());
+        if left > 0 {
+            let message = "the outcome of the last refresh is not known, and its token is not sent again while the access token lives";
+            return Err(Error::new(
+                ErrorKind::RateLimited,
                 Stage::Refresh,
-                &[refresh_token.expose()],
-            ),
-            Err(error) if error.kind() == ErrorKind::Network(Delivery::UnknownOutcome) => {
-                TokenAnswer::Unknown(error)
-            }
-            Err(error) => TokenAnswer::Rejected(error),
-        };
-        match answer {
-            TokenAnswer::Granted(tokens) => self.granted(&server, current, tokens, sent_at).await,
-            TokenAnswer::Unusable { error, refresh_token } => {
-                self.keep_refresh_token(current, refresh_token).await?;
-                Err(error)
-            }
-            TokenAnswer::GrantRefused(_) => self.refused(&current.record, attempt_id, uncertain).await,
-            TokenAnswer::Rejected(error) => {
-                // The grant was not spent: what was uncertain before still is, and nothing else.
-                let journal = uncertain.then(|| Journal {
-                    attempt_id: attempt_id.to_owned(),
-                    uncertain,
-                });
-                match self.write_journal(&mut current, journal).await {
-                    Err(over) if matches!(over.kind(), ErrorKind::SessionEnded(_)) => return Err(over),
-                    // Left open it costs no more than a wrong guess at the reason of an end.
-                    Err(failure) => debug!(code = failure.code(), "the journal could not be closed"),
-                    Ok(()) => {}
+                "refresh_uncertain",
+                message,
+            )
+            .with_retry_after(Duration::from_millis(left)));
+        }
+        self.write_journal(&mut current, Some(journal)).await?;
+        attempt.journalled();
+        self.slot.pace.begun(clock.boot_millis());
+
+        let outcome = self
+            .send(
+                &server,
+                current,
+                &refresh_token,
+                attempt_id,
+                attempt,
+                lease.is_held(),
+            )
+            .await;
+        match &outcome {
+            Ok(_) => self.slot.pace.succeeded(),
+            Err(error) => self.slot.pace.failed(clock.boot_millis(), error),
+        }
+        outcome
+    }
+
+    /// Sends the token, as often as that may help, and does what the answer asks for.
+    async fn send(
+        &self,
+        server: &AuthorizationServer,
+        mut current: Seen,
+        refresh_token: &RefreshToken,
+        attempt_id: &str,
+        mut attempt: Attempt,
+        locked: bool,
+    ) -> Outcome {
+        let clock = &self.context().ports.clock;
+        // A server that answers the same token again with the same tokens counts their life from the first time.
+        let sent_at = SentAt::now(&**clock);
+        loop {
+            let patience = attempt.sends(clock.boot_millis());
+            let body = token::refresh_request(
+                &self.context().client_id,
+                refresh_token,
+                self.target.wanted_scope(),
+                self.target.resources(),
+            );
+            let response = self
+                .context()
+                .post_grant(Stage::Refresh, server.token_endpoint(), body, patience)
+                .await;
+            let answer = match response {
+                Ok(response) => TokenAnswer::read(
+                    response.status,
+                    &response.headers,
+                    &response.body,
+                    Stage::Refresh,
+                    &[refresh_token.expose()],
+                ),
+                Err(error) if error.kind() == ErrorKind::Network(Delivery::UnknownOutcome) => {
+                    TokenAnswer::Unknown(error)
                 }
-                Err(error)
+                Err(error) => TokenAnswer::Rejected(error),
+            };
+            let next = attempt.answered(kind_of(&answer), clock.boot_millis(), self.jitter());
+            let error = match answer {
+                TokenAnswer::Granted(tokens) => return self.granted(server, current, tokens, sent_at).await,
+                TokenAnswer::Unusable { error, refresh_token } => {
+                    self.keep_refresh_token(current, refresh_token).await?;
+                    return Err(error);
+                }
+                TokenAnswer::GrantRefused(error)
+                | TokenAnswer::Rejected(error)
+                | TokenAnswer::Unknown(error) => error,
+            };
+            match next {
+                Next::SendAgain { not_before } => {
+                    debug!(
+                        code = error.code(),
+                        "the outcome is not known: the same token is sent again"
+                    );
+                    // Whoever has a token to go on with waits no longer.
+                    self.progress.send_replace(Progress::Unsure(error));
+                    clock.sleep_until(not_before).await;
+                    current = match self.look_again(&current.record, attempt_id).await? {
+                        ControlFlow::Continue(current) => current,
+                        ControlFlow::Break(outcome) => return outcome,
+                    };
+                }
+                Next::Recheck(reason) => {
+                    return self.refused(&current.record, attempt_id, reason, locked).await;
+                }
+                Next::Stop { open } => {
+                    if !open {
+                        self.close_journal(&mut current).await?;
+                    }
+                    return Err(error);
+                }
+                Next::Commit => return Err(error),
             }
-            // The journal stays open: it says that the outcome is not known.
-            TokenAnswer::Unknown(error) => Err(error),
         }
     }
 
-    /// Polled, so that it can be given up (the lock of another process may be held into suspension).
-    async fn process_lock(&self) -> Result<LockGuard> {
-        let clock = &self.context().ports.clock;
-        let deadline = clock.boot_millis().saturating_add(LOCK_PATIENCE_MILLIS);
-        loop {
-            let lock = Arc::clone(&self.context().ports.lock);
-            let name = self.slot.key.as_str().to_owned();
-            let (done, answer) = tokio::sync::oneshot::channel();
-            self.context()
-                .ports
-                .spawner
-                .spawn_blocking(Box::new(move || drop(done.send(lock.try_lock(&name)))));
-            match answer.await {
-                Ok(Ok(Some(guard))) => return Ok(guard),
-                Ok(Ok(None)) if clock.boot_millis() >= deadline => {
-                    let message =
-                        "another process of this app is refreshing the session and has not finished";
-                    return Err(Error::new(
-                        ErrorKind::RateLimited,
-                        Stage::Refresh,
-                        "refresh_busy",
-                        message,
-                    ));
-                }
-                Ok(Ok(None)) => {
-                    clock
-                        .sleep_until(clock.boot_millis().saturating_add(LOCK_POLL_MILLIS))
-                        .await
-                }
-                // Correctness comes from the conditional commit; without a lock there is only more contention.
-                Ok(Err(failure)) => {
-                    warn!(reason = %failure.0, "no process lock");
-                    return Ok(Box::new(()));
-                }
-                Err(_) => {
-                    return Err(Error::internal(
-                        Stage::Refresh,
-                        "asking for the process lock did not finish",
-                    ));
-                }
-            }
+    /// Reads the store again, in the middle of an attempt: it is still this one's, or another process was faster.
+    async fn look_again(&self, sent: &SessionRecord, attempt_id: &str) -> Result<ControlFlow<Outcome, Seen>> {
+        let current = self.reread().await?;
+        if current.record.generation > sent.generation {
+            return Ok(ControlFlow::Break(
+                self.adopt(&current.record, 0).ok_or_else(busy),
+            ));
         }
+        let journal = current.record.signed_in().and_then(|s| s.journal.as_ref());
+        if journal.is_none_or(|journal| journal.attempt_id != attempt_id) {
+            // Another process has sent the same token since; its answer is still to come.
+            return Ok(ControlFlow::Break(Err(busy())));
+        }
+        Ok(ControlFlow::Continue(current))
+    }
+
+    /// The token was not spent, and is not in doubt.
+    async fn close_journal(&self, current: &mut Seen) -> Result<()> {
+        match self.write_journal(current, None).await {
+            Err(over) if matches!(over.kind(), ErrorKind::SessionEnded(_)) => Err(over),
+            // Left open it costs no more than a wrong guess at the reason of an end.
+            Err(failure) => {
+                debug!(code = failure.code(), "the journal could not be closed");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Of a thousand.
+    fn jitter(&self) -> u16 {
+        let mut octets = [0; 2];
+        // Without randomness there is no jitter, and nothing worse.
+        drop(self.context().ports.random.fill(&mut octets));
+        u16::from_le_bytes(octets) % 1_000
     }
 
     /// The record as storage has it now; an error if this session is over.
@@ -280,175 +338,51 @@ impl Refresh {
         }
     }
 
-    async fn granted(
+    /// `invalid_grant`: only a second read of the store can tell whether another process was faster.
+    async fn refused(
         &self,
-        server: &AuthorizationServer,
-        current: Seen,
-        tokens: TokenResponse,
-        sent_at: SentAt,
+        sent: &SessionRecord,
+        attempt_id: &str,
+        reason: EndReason,
+        locked: bool,
     ) -> Outcome {
-        let mut record = current.record;
-        let Standing::SignedIn(session) = &mut record.standing else {
-            return Err(busy());
-        };
-        let original = session.claims.clone();
-        // RFC 6749 §6: without a new refresh token the old one stays; with one, the old one is gone for good.
-        let rotated = tokens.refresh_token.is_some();
-        if let Some(token) = tokens.refresh_token {
-            session.refresh_token = Some(token);
+        if !locked {
+            // Whoever was faster may not have written yet, and nothing made us wait for it.
+            let clock = &self.context().ports.clock;
+            clock
+                .sleep_until(clock.boot_millis().saturating_add(SECOND_OPINION_MILLIS))
+                .await;
         }
-        // The scope of a token for one API says nothing about the grant (RFC 6749 §6).
-        if let (Some(scope), true) = (tokens.scope, self.target.is_default()) {
-            session.scope = scope;
-        }
-        record.generation += 1;
-        let token = StoredAccessToken {
-            token: tokens.access_token.clone(),
-            generation: record.generation,
-            expiry: tokens.expires_in.map(|lifetime| sent_at.expiry(lifetime)),
-        };
-        session.set_token(&self.target, token);
-        session.journal = None;
-        if let (Some(id_token), true) = (&tokens.id_token, original.is_some()) {
-            session.provisional = true;
-            session.id_token = Some(id_token.clone());
-        }
-        let stored = self.commit_tokens(&record, current.stored, rotated).await?;
-
-        // Only now that nothing can be lost: is the ID token about the same user (OpenID Connect Core §12.2)?
-        if let (Some(id_token), Some(original)) = (tokens.id_token, original) {
-            let seen = Seen {
-                record: record.clone(),
-                stored,
-            };
-            self.verify_refreshed(server, &id_token, &tokens.access_token, &original, &seen)
-                .await
-                .map_err(Unverified::into_error)?;
-            let Standing::SignedIn(session) = &mut record.standing else {
-                return Err(busy());
-            };
-            session.provisional = false;
-            self.commit_tokens(&record, stored, rotated).await?;
-        }
-        self.slot.publish(&record);
-        let clock = &*self.context().ports.clock;
-        Snapshot::of(&record, &self.target, clock)
-            .map(Arc::new)
-            .ok_or_else(|| ended(EndReason::SignedOut))
-    }
-
-    async fn verify_refreshed(
-        &self,
-        server: &AuthorizationServer,
-        id_token: &IdToken,
-        access_token: &AccessToken,
-        original: &Claims,
-        seen: &Seen,
-    ) -> Result<(), Unverified> {
-        let expected = id_token::Expected {
-            issuer: &self.context().issuer,
-            client_id: &self.context().client_id,
-            algorithms: server.id_token_algorithms(),
-            access_token,
-            now: self.context().now_seconds(),
-            occasion: Occasion::Refresh { original },
-        };
-        let verdict = self.context().verify_id_token(server, id_token, &expected).await;
-        match verdict {
-            Ok(_) => Ok(()),
-            Err(Unverified::Refused(error)) if error.code() == "id_token_subject_changed" => {
-                let ended_here = self.end(seen, EndReason::SubjectChanged).await;
-                let over = match ended_here {
-                    Ok(true) => ended(EndReason::SubjectChanged).with_clause("OpenID Connect Core §12.2"),
-                    Ok(false) => busy(),
-                    Err(error) => error,
-                };
-                // Not for another refresh to mend.
-                Err(Unverified::Undecided {
-                    error: over,
-                    not_before: 0,
-                })
-            }
-            // The refresh token is safe; the access token stays withheld until it is verified, or a later one is.
-            Err(Unverified::Refused(error)) => Err(Unverified::Refused(error.at_stage(Stage::Refresh))),
-            Err(Unverified::Undecided { error, not_before }) => Err(Unverified::Undecided {
-                error: error.at_stage(Stage::Refresh),
-                not_before,
-            }),
-        }
-    }
-
-    /// Verifies the ID token that came with the tokens of an earlier refresh. One that is wrong is left to a new refresh.
-    async fn verify_waiting(
-        &self,
-        server: &AuthorizationServer,
-        id_token: &IdToken,
-        current: &mut Seen,
-    ) -> Result<()> {
-        let Some(session) = current.record.signed_in() else {
-            return Err(busy());
-        };
-        let (Some(access), Some(original)) = (
-            session.newest_token(current.record.generation),
-            session.claims.clone(),
-        ) else {
-            return Ok(());
-        };
-        let access = access.token.clone();
-        match self
-            .verify_refreshed(server, id_token, &access, &original, current)
-            .await
-        {
-            Ok(()) => {}
-            Err(Unverified::Refused(_)) => return Ok(()),
-            Err(Unverified::Undecided { error, .. }) => return Err(error),
-        }
-        if let Standing::SignedIn(session) = &mut current.record.standing {
-            session.provisional = false;
-        }
-        current.stored = self.commit_tokens(&current.record, current.stored, false).await?;
-        self.slot.publish(&current.record);
-        Ok(())
-    }
-
-    /// The server made an answer that cannot be used, but a refresh token in it has replaced the old one.
-    async fn keep_refresh_token(&self, current: Seen, refresh_token: Option<RefreshToken>) -> Result<()> {
-        let mut record = current.record;
-        let Standing::SignedIn(session) = &mut record.standing else {
-            return Err(busy());
-        };
-        let Some(token) = refresh_token else { return Ok(()) };
-        session.refresh_token = Some(token);
-        session.journal = None;
-        record.generation += 1;
-        self.commit_tokens(&record, current.stored, true).await?;
-        self.slot.publish(&record);
-        Ok(())
-    }
-
-    /// `invalid_grant`: only a second read of the store can tell whether another process was faster (RR-17).
-    async fn refused(&self, sent: &SessionRecord, attempt_id: &str, uncertain: bool) -> Outcome {
-        let reason = if uncertain {
-            EndReason::RotationLost
-        } else {
-            EndReason::ExpiredOrRevoked
-        };
         for _ in 0..COMMIT_ATTEMPTS {
-            let current = self.reread().await?;
-            if current.record.generation > sent.generation {
-                return self.adopt(&current.record, 0).ok_or_else(busy);
-            }
-            let journal = current.record.signed_in().and_then(|s| s.journal.as_ref());
-            if journal.is_none_or(|journal| journal.attempt_id != attempt_id) {
-                // Another process has sent the same token since; that may be why ours was refused, and its answer is
-                // still to come (RR-19).
-                return Err(busy());
-            }
+            let current = match self.look_again(sent, attempt_id).await? {
+                ControlFlow::Continue(current) => current,
+                ControlFlow::Break(outcome) => return outcome,
+            };
             if self.end(&current, reason).await? {
                 return Err(ended(reason).with_clause("RFC 6749 §5.2"));
             }
         }
         Err(busy())
+    }
+}
+
+fn kind_of(answer: &TokenAnswer) -> Answer {
+    match answer {
+        TokenAnswer::Granted(_) => Answer::Granted,
+        TokenAnswer::Unusable { refresh_token, .. } => Answer::Unusable {
+            rotated: refresh_token.is_some(),
+        },
+        TokenAnswer::GrantRefused(_) => Answer::GrantRefused,
+        TokenAnswer::Rejected(error) if error.kind() == ErrorKind::Network(Delivery::NotSent) => {
+            Answer::NotSent
+        }
+        TokenAnswer::Rejected(_) => Answer::TurnedDown,
+        TokenAnswer::Unknown(error) => Answer::Unknown {
+            retry_after: match error.next_step() {
+                NextStep::RetryAfter(wait) => Some(wait),
+                _ => None,
+            },
+        },
     }
 }
 

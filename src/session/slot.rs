@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::context::Context;
 use super::flight::Flight;
 use super::gate;
+use super::pace::Pace;
 use super::record::{SessionRecord, Standing};
 use super::sessions::Overview;
 use super::snapshot::Published;
@@ -42,6 +43,9 @@ pub(crate) struct Slot {
     pub(super) gate: gate::Gate,
     /// Refreshed tokens that storage refused to take. They are newer than anything stored.
     pub(super) held: Mutex<Option<SessionRecord>>,
+    pub(super) pace: Pace,
+    /// By the boot clock: since when another process was seen holding the lock, without a pause.
+    pub(super) lock_busy_since: Mutex<Option<u64>>,
 }
 
 impl Slot {
@@ -58,6 +62,8 @@ impl Slot {
             newest: Mutex::new((0, 0)),
             flight: Mutex::new(None),
             held: Mutex::new(None),
+            pace: Pace::default(),
+            lock_busy_since: Mutex::new(None),
         }
     }
 

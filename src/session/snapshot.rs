@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use super::pace::Want;
 use super::record::{Expiry, SessionRecord};
 use crate::ports::Clock;
 use crate::protocol::target::Target;
@@ -62,8 +63,16 @@ impl Snapshot {
         boot_millis < self.refresh_at
     }
 
+    /// How much a newer one is wanted now.
+    pub(super) fn want(&self, boot_millis: u64) -> Want {
+        if self.is_usable(boot_millis) {
+            Want::Soon
+        } else {
+            Want::Now
+        }
+    }
+
     /// From when on the token is not handed out, by the boot clock; `u64::MAX` if the server did not say.
-    #[cfg(feature = "uniffi")]
     pub(crate) fn usable_until(&self) -> u64 {
         self.usable_until
     }

@@ -1,6 +1,8 @@
 //! Refreshes: what a server can answer, and what must come of it (STANDARDS R.4, R.5).
 
-use gatepass::{Delivery, EndReason, ErrorKind, NextStep, SessionState, SignOut};
+use gatepass::{
+    Clock as _, Delivery, EndReason, ErrorKind, NextStep, OnUnknownOutcome, SessionState, SignOut,
+};
 use serde_json::json;
 
 use crate::world::{
@@ -12,24 +14,116 @@ use crate::world::{
 pub(crate) const SAMPLE_ID_TOKEN: &str = "eyJraWQiOiIxZTlnZGs3IiwiYWxnIjoiUlMyNTYifQ.ewogImlzcyI6ICJodHRwczovL3NlcnZlci5leGFtcGxlLmNvbSIsCiAic3ViIjogIjI0ODI4OTc2MTAwMSIsCiAiYXVkIjogInM2QmhkUmtxdDMiLAogIm5vbmNlIjogIm4tMFM2X1d6QTJNaiIsCiAiZXhwIjogMTMxMTI4MTk3MCwKICJpYXQiOiAxMzExMjgwOTcwLAogImF0X2hhc2giOiAiNzdRbVVQdGpQZnpXdEYyQW5wSzlSUSIKfQ.kdqTmftlaXg5WBYBr1wkxhkqCGZPc0k8vTiV5g2jj67jQ7XkrDamYx2bOkZLdZrpMPIzkdYB1nZI_G8vQGQuamRhJcEIt21kblGPZ-yhEhdkAiZIZLu38rChalDS2Mh0glE_rke5XXRhmqqoEFFdziFdnO3p61-7y51co84OEAZvARSINQaOWIzvioRfs4zwIFOaT33Vpxfqr8HDyh31zo9eBW2dSQuCa071z0ENWChWoPliK1JCo_Bk9eDg2uwo2ZwhsvHzj6TMQ0lYOTzufSlSmXIKfjlOsb3nftQeR697_hA-nMZyAdL8_NRfaC37XnAbW8WB9wCfECp7cuNuOg";
 const SAMPLE_ACCESS_TOKEN: &str = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
 
+/// One answer for each time that a token is sent in one attempt.
+fn always(answer: impl Fn() -> Answer) -> impl Iterator<Item = Answer> {
+    std::iter::repeat_with(answer).take(6)
+}
+
 #[tokio::test]
 async fn rr_12_rr_13_after_garbage_the_same_token_is_sent_again() {
     let world = World::signed_in();
     let session = world.session().await;
     world.let_access_token_expire();
-    world.net.answer([html(200), granted("R2", "A2")]);
+    let sent_at = world.clock.boot_millis();
+    world.net.answer([
+        html(503),
+        html(200),
+        Answer::Fails(Delivery::UnknownOutcome),
+        granted("R2", "A2"),
+    ]);
+    assert_eq!(session.access_token().await.unwrap().expose(), "A2");
+    assert_eq!(world.net.refreshes(), ["R1"; 4]);
+    let took = world.clock.boot_millis() - sent_at;
+    assert!((5_000..6_000).contains(&took), "sent after 0, 2 and 5 s: {took}");
+    assert_eq!(world.disk.session()["refresh_token"], "R2");
+    assert!(world.disk.session()["journal"].is_null());
+    world.events.are(&["Refreshed"]).await;
+}
+
+#[tokio::test]
+async fn rr_13_what_stays_unknown_stays_open_and_is_sent_again_at_the_next_need() {
+    let world = World::signed_in();
+    let session = world.session().await;
+    world.let_access_token_expire();
+    let sent_at = world.clock.boot_millis();
+    world.net.answer(always(|| html(200)));
     let error = session.access_token().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Network(Delivery::UnknownOutcome));
+    assert_eq!(world.net.refreshes(), ["R1"; 6]);
+    let took = world.clock.boot_millis() - sent_at;
+    assert!((20_000..=30_000).contains(&took), "{took}");
     assert_eq!(world.disk.session()["refresh_token"], "R1");
     assert!(
         world.disk.session()["journal"].is_object(),
         "the outcome is open, on disk too"
     );
+    world.net.answer([granted("R2", "A2")]);
+    assert_eq!(session.access_token().await.unwrap().expose(), "A2");
+    world.events.are(&["RefreshFailed", "Refreshed"]).await;
+}
+
+#[tokio::test]
+async fn rr_15_a_token_that_another_process_replaced_is_not_sent_again() {
+    let world = World::signed_in();
+    let session = world.session().await;
+    world.let_access_token_expire();
+    let first = world.net.answer_later();
+    let refresh = tokio::spawn(async move { session.access_token().await });
+    world.net.until_sent("/token", 1).await;
+    world.disk.write(&refreshed_elsewhere());
+    first.send(html(502)).ok().unwrap();
+    assert_eq!(refresh.await.unwrap().unwrap().expose(), "A2-elsewhere");
+    assert_eq!(world.net.refreshes(), ["R1"]);
+}
+
+#[tokio::test]
+async fn rr_24_a_token_is_not_sent_again_after_a_sign_out() {
+    let world = World::signed_in();
+    let client = world.client();
+    let session = client.session().await.unwrap().unwrap();
+    let first = world.net.answer_later();
+    let refresh = tokio::spawn({
+        let session = session.clone();
+        async move { session.refresh().await }
+    });
+    world.net.until_sent("/token", 1).await;
+    session.sign_out(SignOut::Local).await.unwrap();
+    first.send(html(502)).ok().unwrap();
+    let error = refresh.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SessionEnded(EndReason::SignedOut));
+    assert_eq!(world.net.refreshes(), ["R1"]);
+}
+
+#[tokio::test]
+async fn rr_25_whoever_has_a_token_does_not_wait_for_an_answer_that_was_lost() {
+    let world = World::signed_in();
+    let session = world.session().await;
+    world.clock.advance(3_300_000);
+    world.net.answer([Answer::Fails(Delivery::UnknownOutcome)]);
+    let second = world.net.answer_later();
+    let token = session.access_token().await.unwrap();
+    world.net.until_sent("/token", 2).await;
+    second.send(granted("R2", "A2")).ok().unwrap();
+    assert_eq!(token.expose(), "A1");
+    world.events.are(&["Refreshed"]).await;
+    assert_eq!(session.peek().unwrap().expose(), "A2");
+}
+
+#[tokio::test]
+async fn rr_35_a_server_that_takes_it_for_theft_sees_the_token_again_only_when_it_must() {
+    let world = World::signed_in();
+    let client = world.client_with(|b| b.on_unknown_outcome(OnUnknownOutcome::RetryWhenExpired));
+    let session = client.session().await.unwrap().unwrap();
+    world.clock.advance(3_300_000);
+    world.net.answer([html(200)]);
+    assert_eq!(session.access_token().await.unwrap().expose(), "A1");
+    world.clock.advance(60_000);
+    assert_eq!(session.access_token().await.unwrap().expose(), "A1");
+    assert_eq!(world.net.refreshes(), ["R1"], "while it lives, nothing more");
+    world.clock.advance(240_000);
+    world.net.answer([granted("R2", "A2")]);
     assert_eq!(session.access_token().await.unwrap().expose(), "A2");
     assert_eq!(world.net.refreshes(), ["R1", "R1"]);
-    assert_eq!(world.disk.session()["refresh_token"], "R2");
-    assert!(world.disk.session()["journal"].is_null());
-    world.events.are(&["RefreshFailed", "Refreshed"]).await;
 }
 
 #[tokio::test]
@@ -38,7 +132,6 @@ async fn rr_18_garbage_then_invalid_grant_is_a_lost_rotation() {
     let client = world.client();
     let session = client.session().await.unwrap().unwrap();
     world.net.answer([html(200), oauth_error(400, "invalid_grant")]);
-    session.refresh().await.unwrap_err();
     let error = session.refresh().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SessionEnded(EndReason::RotationLost));
     assert_eq!(
@@ -52,7 +145,9 @@ async fn rr_18_garbage_then_invalid_grant_is_a_lost_rotation() {
         !left.contains("R1") && !left.contains("A1"),
         "no token stays: {left}"
     );
-    world.events.are(&["RefreshFailed", "Ended"]).await;
+    session.refresh().await.unwrap_err();
+    client.drain().await;
+    world.events.are(&["Ended"]).await;
 }
 
 #[tokio::test]
@@ -108,8 +203,8 @@ async fn rr_14_rr_20_rr_21_rr_22_no_other_answer_ends_a_session() {
             answers.push(oauth_error(status, error));
         }
     }
-    let count = answers.len();
     let world = World::signed_in();
+    world.let_access_token_last();
     let client = world.client();
     let session = client.session().await.unwrap().unwrap();
     for answer in answers {
@@ -117,17 +212,24 @@ async fn rr_14_rr_20_rr_21_rr_22_no_other_answer_ends_a_session() {
             Answer::Http(status, _, body) => format!("{status} {body}"),
             _ => "no answer".to_owned(),
         };
-        world.net.answer([answer]);
+        world.net.answer(always(|| answer.clone()));
         let error = session.refresh().await.unwrap_err();
         assert!(
             !matches!(error.kind(), ErrorKind::SessionEnded(_)),
             "{name}: {error:?}"
         );
+        world.net.no_more_answers();
+        // A server that fails time and again is left alone for some minutes.
+        world.clock.advance(600_000);
         assert_eq!(*client.state().borrow(), SessionState::SignedIn, "{name}");
         assert_eq!(world.disk.session()["refresh_token"], "R1", "{name}");
         assert_eq!(session.peek().unwrap().expose(), "A1", "{name}: RR-25");
     }
-    assert_eq!(world.net.refreshes(), vec!["R1"; count]);
+    let sent = world.net.refreshes();
+    assert!(
+        sent.len() > 60 && sent.iter().all(|token| token == "R1"),
+        "{sent:?}"
+    );
 }
 
 #[tokio::test]
@@ -143,9 +245,9 @@ async fn rr_25_a_token_that_is_still_good_is_served_whatever_the_refresh_came_to
         let session = world.session().await;
         // In the last tenth of its life a refresh is tried first.
         world.clock.advance(3_300_000);
-        world.net.answer([answer]);
+        world.net.answer(always(|| answer.clone()));
         assert_eq!(session.access_token().await.unwrap().expose(), "A1");
-        assert_eq!(world.net.refreshes(), ["R1"]);
+        assert!(world.net.refreshes().iter().all(|token| token == "R1"));
     }
 }
 
@@ -366,13 +468,16 @@ async fn a_server_that_quotes_the_token_in_its_error_does_not_get_it_into_ours()
         (500, "server_error"),
         (200, "invalid_request"),
     ] {
-        world.net.answer([json_answer(
-            status,
-            json!({
-                "error": error, "error_description": format!("what is {long} supposed to be?"),
-                "error_uri": format!("https://server.example.com/?token={long}"),
-            }),
-        )]);
+        world.net.no_more_answers();
+        world.net.answer(always(|| {
+            json_answer(
+                status,
+                json!({
+                    "error": error, "error_description": format!("what is {long} supposed to be?"),
+                    "error_uri": format!("https://server.example.com/?token={long}"),
+                }),
+            )
+        }));
         let error = session.refresh().await.unwrap_err();
         let printed = format!("{error} {error:?}");
         assert!(!printed.contains("secret-secret"), "{printed}");

@@ -75,6 +75,15 @@ impl World {
         self.client().session().await.unwrap().unwrap()
     }
 
+    /// The access token lives for a year.
+    pub(crate) fn let_access_token_last(&self) {
+        let year = 365 * 24 * 3_600_000_u64;
+        let mut record = self.disk.session();
+        record["expiry"]["lifetime_millis"] = year.into();
+        record["expiry"]["boot_millis"] = (BOOT_MILLIS + year).into();
+        self.disk.write(&record);
+    }
+
     /// The access token runs out; the refresh token does not.
     pub(crate) fn let_access_token_expire(&self) {
         self.clock.advance(3_600_000);
@@ -329,6 +338,17 @@ pub(crate) enum Answer {
     Panics,
 }
 
+impl Clone for Answer {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Http(status, content_type, body) => Self::Http(*status, content_type, body.clone()),
+            Self::Fails(delivery) => Self::Fails(*delivery),
+            Self::Panics => Self::Panics,
+            Self::Later(_) => panic!("it comes once"),
+        }
+    }
+}
+
 pub(crate) fn granted(refresh_token: &str, access_token: &str) -> Answer {
     json_answer(
         200,
@@ -359,6 +379,11 @@ pub(crate) struct Net {
 impl Net {
     pub(crate) fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
         self.script.lock().unwrap().extend(answers);
+    }
+
+    /// What is left of the script is not played.
+    pub(crate) fn no_more_answers(&self) {
+        self.script.lock().unwrap().clear();
     }
 
     /// An answer that comes when the sender is used.
@@ -470,7 +495,7 @@ fn metadata() -> Value {
     })
 }
 
-/// A clock on which pauses of a few seconds are over at once, and longer waits end when a test lets time pass.
+/// A clock that jumps over pauses of up to half a minute. Longer waits end when a test lets time pass.
 #[derive(Debug)]
 pub(crate) struct ImpatientClock(watch::Sender<u64>);
 
@@ -496,7 +521,10 @@ impl Clock for ImpatientClock {
     }
 
     async fn sleep_until(&self, boot_millis: u64) {
-        if boot_millis.saturating_sub(self.boot_millis()) <= 5_000 {
+        if boot_millis.saturating_sub(self.boot_millis()) <= 30_000 {
+            self.0.send_modify(|boot| *boot = (*boot).max(boot_millis));
+            // Whoever wakes up is not the only one who has something to do.
+            tokio::task::yield_now().await;
             return;
         }
         let mut boot = self.0.subscribe();

@@ -1,0 +1,96 @@
+//! The process lock of a refresh, and what is done about a process that does not give it back.
+//!
+//! Correctness comes from the conditional commit; the lock only saves contention. So a process that was suspended with it
+//! (a phone's app in the background) or hangs is not waited for beyond its lease: another one goes on without the lock, by
+//! a commit that records its own attempt. The first, when it wakes up, meets that.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::refresh::Refresh;
+use super::rotation::LEASE_MILLIS;
+use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::ports::LockGuard;
+use crate::sync::lock;
+
+/// How long to wait for another process to finish its refresh, and how often to look.
+const LOCK_PATIENCE_MILLIS: u64 = 15_000;
+const LOCK_POLL_MILLIS: u64 = 50;
+
+/// What a refresh runs under.
+pub(super) enum Lease {
+    /// The lock, given back when this is dropped.
+    Held { _guard: LockGuard },
+    /// Nothing: there is no lock here, or its holder's lease is over.
+    Without,
+}
+
+impl Lease {
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. })
+    }
+}
+
+impl Refresh {
+    /// Polled, so that it can be given up (the lock of another process may be held into suspension).
+    pub(super) async fn lease(&self) -> Result<Lease> {
+        let clock = &self.context().ports.clock;
+        let deadline = clock.boot_millis().saturating_add(LOCK_PATIENCE_MILLIS);
+        loop {
+            let lock_port = Arc::clone(&self.context().ports.lock);
+            let name = self.slot.key.as_str().to_owned();
+            let (done, answer) = tokio::sync::oneshot::channel();
+            self.context()
+                .ports
+                .spawner
+                .spawn_blocking(Box::new(move || drop(done.send(lock_port.try_lock(&name)))));
+            let now = clock.boot_millis();
+            match answer.await {
+                Ok(Ok(Some(guard))) => {
+                    *lock(&self.slot.lock_busy_since) = None;
+                    return Ok(Lease::Held { _guard: guard });
+                }
+                Ok(Ok(None)) => {
+                    let busy_since = *lock(&self.slot.lock_busy_since).get_or_insert(now);
+                    if now >= deadline {
+                        return self.without(now.saturating_sub(busy_since)).await;
+                    }
+                    clock.sleep_until(now.saturating_add(LOCK_POLL_MILLIS)).await;
+                }
+                // Without a lock there is only more contention.
+                Ok(Err(failure)) => {
+                    warn!(reason = %failure.0, "no process lock");
+                    return Ok(Lease::Without);
+                }
+                Err(_) => {
+                    return Err(Error::internal(
+                        Stage::Refresh,
+                        "asking for the process lock did not finish",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// The lock is still held. Whoever holds it has 45 s from its journal; if it has none, from when it was first seen
+    /// holding the lock.
+    async fn without(&self, busy_for: u64) -> Result<Lease> {
+        let current = self.reread().await?;
+        let journal = current
+            .record
+            .signed_in()
+            .and_then(|session| session.journal.as_ref());
+        let held_for = journal.map_or(busy_for, |journal| journal.age(&*self.context().ports.clock));
+        if held_for >= LEASE_MILLIS {
+            warn!("another process has held the lock past its lease: going on without");
+            return Ok(Lease::Without);
+        }
+        Err(Error::new(
+            ErrorKind::RateLimited,
+            Stage::Refresh,
+            "refresh_busy",
+            "another process of this app is refreshing the session and has not finished",
+        ))
+    }
+}
