@@ -12,6 +12,19 @@ use crate::ports::UserAgentFailure;
 use crate::session::Session;
 
 /// How far a sign-in is.
+///
+/// ```
+/// use gatepass::SignInProgress;
+///
+/// fn caption(progress: SignInProgress) -> Option<&'static str> {
+///     match progress {
+///         SignInProgress::WaitingForRedirect => Some("Please sign in with your browser."),
+///         SignInProgress::RedirectReceived => Some("One moment …"),
+///         _ => None,
+///     }
+/// }
+/// assert_eq!(caption(SignInProgress::Done), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignInProgress {

@@ -7,6 +7,15 @@ use async_trait::async_trait;
 use crate::error::{Error, ErrorKind, Stage};
 
 /// What to show.
+///
+/// ```
+/// use gatepass::UserAgentRequest;
+///
+/// let request = UserAgentRequest::new("https://login.example.com/authorize?state=3f…", "http://127.0.0.1:49152/callback");
+/// assert!(request.redirect_uri.starts_with("http://127.0.0.1:"));
+/// // State and nonce do not get into a log by accident.
+/// assert!(!format!("{request:?}").contains("state"));
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct UserAgentRequest {
@@ -36,6 +45,17 @@ impl Debug for UserAgentRequest {
 }
 
 /// How the visit came back.
+///
+/// ```
+/// use gatepass::UserAgentReturn;
+///
+/// /// A web-authentication session ends with the redirect; a browser that was only opened has none.
+/// fn returned(redirect: Option<String>) -> UserAgentReturn {
+///     redirect.map_or(UserAgentReturn::Opened, UserAgentReturn::Redirected)
+/// }
+/// let with_code = returned(Some("com.example.app:/callback?code=3f…".to_owned()));
+/// assert_eq!(format!("{with_code:?}"), "Redirected(redacted)");
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum UserAgentReturn {
@@ -70,6 +90,15 @@ pub(crate) enum Verdict {
 }
 
 /// Why the visit failed.
+///
+/// ```
+/// use gatepass::{Error, ErrorKind, UserAgentFailure};
+///
+/// // What the caller of `sign_in` gets.
+/// let kind = |failure| Error::from(failure).kind();
+/// assert_eq!(kind(UserAgentFailure::Cancelled), ErrorKind::Cancelled);
+/// assert_eq!(kind(UserAgentFailure::NoBrowser("no display".to_owned())), ErrorKind::NoBrowser);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UserAgentFailure {

@@ -58,6 +58,19 @@ pub(crate) const RESERVED: [&str; 37] = [
 ];
 
 /// Whether and how the server is to involve the user (OpenID Connect Core §3.1.2.1).
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+/// # fn main() -> Outcome { signed_in(async |client, session, api| {
+/// use gatepass::{Prompt, SignInOptions};
+///
+/// // "Use another account":
+/// let options = SignInOptions::default().prompt([Prompt::SelectAccount, Prompt::Consent]);
+/// let pending = client.begin_sign_in(options).await?;
+/// assert!(pending.authorization_url().contains("prompt=select_account+consent"));
+/// # pending.cancel();
+/// # Ok(()) }) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Prompt {

@@ -176,6 +176,19 @@ impl SessionHttp {
 }
 
 /// A request to an API, being built.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+/// # fn main() -> Outcome { signed_in(async |client, session, api| {
+/// let request = session
+///     .http()
+///     .get(api) // https://api.example.com/me
+///     .header("accept", "application/json")
+///     .timeout(std::time::Duration::from_secs(5))
+///     .max_response_bytes(64 << 10);
+/// assert_eq!(request.send().await?.status(), 200);
+/// # Ok(()) }) }
+/// ```
 #[derive(Debug)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct ApiRequest {
@@ -256,6 +269,21 @@ impl ApiRequest {
 }
 
 /// The answer of an API.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+/// # fn main() -> Outcome { signed_in(async |client, session, api| {
+/// #[derive(serde::Deserialize)]
+/// struct Me {
+///     name: String,
+/// }
+///
+/// let answer = session.http().get(api).send().await?.error_for_status()?;
+/// assert_eq!(answer.headers()["content-type"], "application/json");
+/// let me: Me = answer.json()?;
+/// assert!(answer.text().contains(&me.name));
+/// # Ok(()) }) }
+/// ```
 pub struct ApiResponse(HttpResponse);
 
 impl ApiResponse {

@@ -21,6 +21,21 @@ use crate::secret::Secret;
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 /// What came of ending the user's session at the server, in the browser.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+/// # fn main() -> Outcome { signed_in(async |client, session, api| {
+/// use gatepass::{BrowserSession, SignOut};
+///
+/// /// Whether the next user of this browser has to type a password.
+/// fn is_closed(outcome: &BrowserSession) -> bool {
+///     matches!(outcome, BrowserSession::Ended)
+/// }
+/// // Without the browser its session lives on.
+/// let signed_out = session.sign_out(SignOut::Revoke).await?;
+/// assert!(!is_closed(&signed_out.browser_session));
+/// # Ok(()) }) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum BrowserSession {

@@ -111,6 +111,21 @@ struct Guide;
 /// A running authorization server with protected APIs.
 ///
 /// Clones are handles to the same server. It stops, and its port is free again, when the last is dropped.
+///
+/// ```
+/// use gatepass::test_server::TestServer;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = TestServer::start()?;
+/// // What an app is configured with.
+/// assert!(server.issuer().starts_with("http://127.0.0.1:"));
+/// assert_eq!(server.client_id(), "gatepass-test");
+/// // Who can sign in, and what they can reach.
+/// assert_eq!(server.users()[0].username(), "alice");
+/// assert!(server.api_url().ends_with("/api/me"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct TestServer {
     running: Arc<Running>,
