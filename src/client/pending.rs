@@ -232,7 +232,8 @@ impl PendingSignIn {
     ///
     /// # Errors
     /// [`ErrorKind::Cancelled`], [`ErrorKind::FlowExpired`] at the deadline, [`ErrorKind::Superseded`] by a newer
-    /// sign-in; [`ErrorKind::Server`], [`ErrorKind::Protocol`] and [`ErrorKind::Network`] from the redirect on.
+    /// sign-in, or what [`user_agent_failed`](PendingSignIn::user_agent_failed) was told; [`ErrorKind::Server`],
+    /// [`ErrorKind::Protocol`] and [`ErrorKind::Network`] from the redirect on.
     pub async fn wait(&self) -> Result<Session> {
         self.attempt.ended().await
     }

@@ -279,6 +279,9 @@ impl HttpFailureReason {
 #[async_trait]
 pub trait HttpTransport: Send + Sync + Debug {
     /// Sends one request and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`HttpFailure`] if no whole answer came, which says whether the server can have acted on the request.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure>;
 }
 

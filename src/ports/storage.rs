@@ -32,7 +32,7 @@ impl Generation {
     /// The generation to expect where there is no record yet.
     pub const ABSENT: Self = Self(0);
 
-    /// The generation that the next write gives the record.
+    /// One more than this: what the next write gives a record, in an adapter that counts.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))

@@ -19,9 +19,10 @@ use crate::error::{Error, ErrorKind, Stage};
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct UserAgentRequest {
-    /// The authorization URL. It holds state and nonce: it goes to the browser and into no log.
+    /// The authorization URL, or at [`SignOut::EndSession`](crate::SignOut::EndSession) the URL that ends the session. It
+    /// holds state and nonce, or an ID token: it goes to the browser and into no log.
     pub authorization_url: String,
-    /// The redirect URI that ends the visit.
+    /// The redirect URI that ends the visit. Empty at a sign-out from which the browser does not come back.
     pub redirect_uri: String,
 }
 
@@ -169,6 +170,10 @@ impl From<UserAgentFailure> for Error {
 /// ```
 #[async_trait]
 pub trait UserAgent: Send + Sync + Debug {
-    /// Shows the authorization request to the user.
+    /// Shows the page to the user.
+    ///
+    /// # Errors
+    /// [`UserAgentFailure`]: the user declined, or the browser could not do its part. The sign-in ends with it, unless its
+    /// redirect came before.
     async fn open(&self, request: UserAgentRequest) -> Result<UserAgentReturn, UserAgentFailure>;
 }

@@ -39,13 +39,13 @@ const PATIENCE: Duration = Duration::from_secs(5 * 60);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum BrowserSession {
-    /// It was not asked for.
+    /// It was not asked for, or the session was over before.
     NotAsked,
     /// The server ended it: the browser came back with the state of this sign-out.
     Ended,
     /// The browser shows the server's page. Whether the user followed it through is not known: no
     /// [`post_logout_redirect`](crate::ClientBuilder::post_logout_redirect) is configured, it is of a kind that arrives
-    /// elsewhere, or the user closed the page.
+    /// elsewhere, the user closed the page, or five minutes passed.
     Opened,
     /// The server offers no such thing: its session in the browser lives until it expires there.
     NotOffered,
@@ -116,6 +116,8 @@ impl Context {
         let deadline = clock.boot_millis().saturating_add(patience);
         let returned = tokio::select! {
             _ = coming_back.wait_for(|back| *back) => return Ok(BrowserSession::Ended),
+            // A browser that nobody closes may keep its opener for ever.
+            () = clock.sleep_until(deadline) => return Ok(BrowserSession::Opened),
             returned = user_agent.open(request) => returned,
         };
         match (returned, return_to) {

@@ -81,11 +81,11 @@ pub struct SignedOut {
 pub enum Revocation {
     /// The server revoked it.
     Done,
-    /// It was not asked for, or there was no refresh token to revoke.
+    /// It was not asked for, there was no refresh token to revoke, or the session was over before.
     NotNeeded,
     /// The server offers no revocation: the grant lives until it expires there.
     NotOffered,
-    /// The server could not be reached or refused. The grant may live until it expires there.
+    /// The server could not be reached or refused. The grant may live until it expires there. Nothing tries again.
     Failed(Error),
 }
 
