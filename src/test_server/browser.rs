@@ -178,6 +178,25 @@ impl TestBrowser {
 
     /// Opens an end session URL and confirms; returns the redirect to the app, if the request named one.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/testing_setup.rs"));
+    /// use gatepass::test_server::TestServer;
+    ///
+    /// #[tokio::main(flavor = "current_thread")]
+    /// async fn main() -> Result<(), Box<dyn Error>> {
+    ///     let server = TestServer::start()?;
+    ///     // What an app opens at SignOut::EndSession, with `id_token_hint` and `state` besides.
+    ///     let url = format!(
+    ///         "{}/end_session?client_id={}&post_logout_redirect_uri=com.example.app:/signed-out",
+    ///         server.issuer(),
+    ///         server.client_id(),
+    ///     );
+    ///     let redirect = server.browser().sign_out(&url).await?;
+    ///     assert_eq!(redirect.as_deref(), Some("com.example.app:/signed-out"));
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`TestBrowserError::ErrorPage`] when the server refuses the request.
     pub async fn sign_out(&self, end_session_url: &str) -> Result<Option<String>, Error> {
