@@ -81,6 +81,11 @@ pub mod guide {
     ///
     #[doc = include_str!("../docs/guide/how_sessions_live.md")]
     pub mod how_sessions_live {}
+    /// An authorization server in the process of your tests: lost answers, broken standards, time travel.
+    ///
+    #[cfg(all(feature = "test-server", feature = "http", feature = "loopback"))]
+    #[doc = include_str!("../docs/testing.md")]
+    pub mod testing {}
     /// Every kind and every code, and what to do about it.
     ///
     #[doc = include_str!("../docs/errors.md")]

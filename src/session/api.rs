@@ -301,7 +301,7 @@ impl ApiResponse {
     /// match answer.error_for_status() {
     ///     Ok(answer) => println!("{}", answer.text()),
     ///     Err(error) if error.code() == "insufficient_scope" => println!("a new sign-in has to ask for more: {error}"),
-    ///     Err(error) => return Err(error),
+    ///     Err(error) => return Err(error.into()),
     /// }
     /// # Ok(())
     /// # }

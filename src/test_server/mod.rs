@@ -16,7 +16,7 @@
 //! | several APIs, audiences and scopes | [`TestApi`] |
 //! | other clients, several accounts | [`TestClient`], [`TestUser`] |
 //!
-//! `docs/testing.md` is the guide, with an example of each.
+//! [`guide::testing`](crate::guide::testing) has an example of each.
 //!
 //! Its first client is [`client_id`](TestServer::client_id), with these redirect URIs:
 //! `http://127.0.0.1/callback` and `http://[::1]/callback` with any port, `https://app.example.com/callback`,
@@ -102,11 +102,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-
-/// The examples of the guide compile and run, or the tests fail.
-#[cfg(all(doctest, feature = "http", feature = "loopback"))]
-#[doc = include_str!("../../docs/testing.md")]
-struct Guide;
 
 /// A running authorization server with protected APIs.
 ///

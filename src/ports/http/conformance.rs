@@ -34,7 +34,6 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 /// certificate in addition to what it trusts anyway.
 ///
 /// ```no_run
-/// # use std::sync::Arc;
 /// # use gatepass::{HttpFailure, HttpRequest, HttpResponse, HttpTransport};
 /// # #[derive(Debug)] struct MyTransport;
 /// # #[async_trait::async_trait]
@@ -43,6 +42,7 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 /// # }
 /// # impl MyTransport { fn trusting(root: &str) -> Self { Self } }
 /// use gatepass::conformance::HttpSuite;
+/// use std::sync::Arc;
 ///
 /// // In the tests of your app, within whatever runtime the transport needs.
 /// # async fn test() {
