@@ -52,7 +52,9 @@ impl Object {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let value = match value_of(bytes, repeated) {
             // One lifetime that no float holds must not cost the tokens beside it (RFC 8259 §6 leaves the range to us).
-            Err(e) if e.to_string().starts_with(OUT_OF_RANGE) => value_of(&without_huge_numbers(bytes), repeated),
+            Err(e) if e.to_string().starts_with(OUT_OF_RANGE) => {
+                value_of(&without_huge_numbers(bytes), repeated)
+            }
             read => read,
         };
         match value.map_err(|e| classify(&e))? {
@@ -143,7 +145,10 @@ fn without_huge_numbers(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut kept = Zeroizing::new(Vec::with_capacity(text.len()));
     let (mut rest, mut quoted) = (text, false);
     while let Some((&first, after)) = rest.split_first() {
-        let number = rest.iter().take_while(|byte| b"0123456789+-.eE".contains(byte)).count();
+        let number = rest
+            .iter()
+            .take_while(|byte| b"0123456789+-.eE".contains(byte))
+            .count();
         let escape = quoted && first == b'\\';
         let taken = match first {
             _ if escape => 2,
@@ -334,19 +339,31 @@ mod tests {
             let text = format!(r#"{{"a":{huge},"b":["x\\\"1e309",{huge} ,2],"1e400":"{huge}"}}"#);
             let object = Object::parse(text.as_bytes()).unwrap();
             assert_eq!(object.get("a"), Some(&Value::Null), "{text}");
-            assert_eq!(object.get("b").unwrap(), &serde_json::json!(["x\\\"1e309", null, 2]));
+            assert_eq!(
+                object.get("b").unwrap(),
+                &serde_json::json!(["x\\\"1e309", null, 2])
+            );
             assert_eq!(object.str("1e400"), Some(huge), "text is left alone");
         }
-        for bad in [r#"{"a":1e309"#, r#"{"a":1e309e}"#, r#"{"a":1e309,"b":"\"#, r#"{"a":1e309,"a":1}"#] {
+        for bad in [
+            r#"{"a":1e309"#,
+            r#"{"a":1e309e}"#,
+            r#"{"a":1e309,"b":"\"#,
+            r#"{"a":1e309,"a":1}"#,
+        ] {
             assert!(Object::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn bi_46_what_is_said_once_can_be_salvaged() {
-        let object = Object::salvage(br#"{"a":1,"b":2,"a":3,"c":"x","c":"x","a":1,"d":{"e":1,"e":2}}"#).unwrap();
+        let object =
+            Object::salvage(br#"{"a":1,"b":2,"a":3,"c":"x","c":"x","a":1,"d":{"e":1,"e":2}}"#).unwrap();
         assert_eq!(object.get("a"), Some(&Value::Null), "two things are nothing");
-        assert_eq!((object.get("b"), object.str("c")), (Some(&Value::from(2)), Some("x")));
+        assert_eq!(
+            (object.get("b"), object.str("c")),
+            (Some(&Value::from(2)), Some("x"))
+        );
         assert_eq!(object.get("d"), Some(&serde_json::json!({ "e": null })));
         assert!(Object::salvage(b"{} x").is_err());
     }

@@ -18,7 +18,8 @@ pub(crate) const MAX_KEYS: usize = 200;
 
 /// What only the owner of a key may know (RFC 7518 §6.2.2, §6.3.2, §6.4). Never looked at.
 const PRIVATE_MEMBERS: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "k"];
-const PUBLISHED: &str = "the key set publishes private or symmetric keys: whoever reads it can sign as the server";
+const PUBLISHED: &str =
+    "the key set publishes private or symmetric keys: whoever reads it can sign as the server";
 
 /// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1) that this build verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -366,7 +366,9 @@ fn lifetime(value: Option<&Value>) -> (Option<Duration>, Option<&'static str>) {
     let stated = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let odd = match value {
         _ if seconds <= 0 => Some("expires_in is not in the future: the token is refreshed at its next use"),
-        _ if stated > MAX_LIFETIME => Some("expires_in is more than a year: the token is refreshed after one"),
+        _ if stated > MAX_LIFETIME => {
+            Some("expires_in is more than a year: the token is refreshed after one")
+        }
         Some(Value::String(_)) => Some("expires_in is a string, not a number"),
         Some(Value::Number(number)) if number.is_f64() => Some("expires_in has a fraction, which is dropped"),
         _ => None,
@@ -516,7 +518,16 @@ mod tests {
         ] {
             assert_eq!(of(huge), (Some(MAX_LIFETIME), "year"), "{huge}");
         }
-        for junk in ["null", "true", r#""abc""#, "[]", "{}", r#""""#, r#""-1""#, r#""3600.5""#] {
+        for junk in [
+            "null",
+            "true",
+            r#""abc""#,
+            "[]",
+            "{}",
+            r#""""#,
+            r#""-1""#,
+            r#""3600.5""#,
+        ] {
             assert_eq!(of(junk), (None, "no number"), "{junk}");
         }
         // Larger than any float: not finite, so not stated; the tokens beside it are good.
@@ -686,14 +697,23 @@ mod tests {
     #[test]
     fn bi_46_a_repeated_member() {
         for (body, kept) in [
-            (r#"{"access_token":"A","access_token":"B","token_type":"Bearer"}"#, None),
+            (
+                r#"{"access_token":"A","access_token":"B","token_type":"Bearer"}"#,
+                None,
+            ),
             (
                 r#"{"access_token":"A","access_token":"A","token_type":"Bearer","refresh_token":"R"}"#,
                 Some("R"),
             ),
-            (r#"{"access_token":"A","refresh_token":"R","refresh_token":"R"}"#, Some("R")),
+            (
+                r#"{"access_token":"A","refresh_token":"R","refresh_token":"R"}"#,
+                Some("R"),
+            ),
             // Nobody can tell which of the two it is.
-            (r#"{"access_token":"A","refresh_token":"R","refresh_token":"S"}"#, None),
+            (
+                r#"{"access_token":"A","refresh_token":"R","refresh_token":"S"}"#,
+                None,
+            ),
         ] {
             let (code, refresh_token) = unusable(body);
             assert_eq!(code, "token_response_duplicate");

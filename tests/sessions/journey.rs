@@ -36,7 +36,10 @@ async fn oc_33_a_time_of_authentication_that_was_asked_for_must_be_there() {
     let essential = || SignInOptions::default().claims(r#"{"id_token":{"auth_time":{"essential":true}}}"#);
     bed.server.misbehave(Mistake::AuthTimeTooOld);
     assert_eq!(
-        sign_in(SignInOptions::default().max_age(60)).await.unwrap_err().code(),
+        sign_in(SignInOptions::default().max_age(60))
+            .await
+            .unwrap_err()
+            .code(),
         "id_token_auth_time"
     );
     sign_in(essential()).await.expect("any time will do");
@@ -45,7 +48,9 @@ async fn oc_33_a_time_of_authentication_that_was_asked_for_must_be_there() {
     for asked in [SignInOptions::default().max_age(60), essential()] {
         assert_eq!(sign_in(asked).await.unwrap_err().code(), "id_token_auth_time");
     }
-    sign_in(SignInOptions::default()).await.expect("nobody asked for it");
+    sign_in(SignInOptions::default())
+        .await
+        .expect("nobody asked for it");
 }
 
 #[tokio::test]
