@@ -176,7 +176,7 @@ async fn bi_11_bi_12_bi_28_a_state_that_is_not_ours() {
 async fn bi_18_bi_20_bi_21_bi_24_fragments_escapes_and_sizes() {
     let at = SignedIn::new().await;
     waits(&at, |url| url.replace('?', "#"), "callback_without_query").await;
-    for broken in ["%", "%z1", "%4", "%FF%FE"] {
+    for broken in ["%", "%z1", "%4z", "%FF%FE"] {
         waits(&at, |url| format!("{url}&x={broken}"), "callback_encoding").await;
         for name in ["code", "state"] {
             let spoilt = |url: &str| url.replace(&format!("{name}="), &format!("{name}={broken}"));
