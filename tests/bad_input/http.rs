@@ -3,6 +3,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gatepass::test_server::{CannedAnswer, ClockOffset, Endpoint, Mistake, Par, PlannedFault};
@@ -292,10 +294,10 @@ async fn bi_92_whatever_the_revocation_comes_to_the_user_is_signed_out_here() {
 }
 
 /// A server of one answer: reads a request whole, says these bytes, and closes. It counts the requests.
-fn raw_server(answer: &'static [u8]) -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+fn raw_server(answer: &'static [u8]) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/token", listener.local_addr().unwrap());
-    let seen = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
+    let seen = Arc::<AtomicUsize>::default();
     let count = seen.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
@@ -318,7 +320,7 @@ fn raw_server(answer: &'static [u8]) -> (String, std::sync::Arc<std::sync::atomi
                         .ok()
                 });
                 if body.len() >= length.unwrap_or(0) {
-                    count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    count.fetch_add(1, Ordering::SeqCst);
                     drop(stream.write_all(answer));
                     break;
                 }
@@ -361,40 +363,32 @@ async fn bi_48_bi_98_http_that_breaks_off_leaves_the_refresh_token_alone() {
             "connection_lost",
         ),
     ] {
-        let at = SignedIn::new().await;
-        let before = at.stored();
         let (url, seen) = raw_server(answer.as_bytes());
-        let moved = json(move |document| {
-            document.insert("token_endpoint".into(), url.clone().into());
-        });
-        at.bed.forget_keys();
-        at.bed
-            .server
-            .fault(Endpoint::Metadata)
-            .every()
-            .change_body(moved)
-            .unwrap();
-        let app = at.bed.client_with(|app| app.redirect(REDIRECT));
-        let session = app.session().await.unwrap().unwrap();
+        let (at, session) = moved_to(url).await;
+        let before = at.stored();
         let error = session.refresh().await.unwrap_err();
         told(&error, code, unknown, Stage::Refresh, case);
         assert_eq!(error.next_step(), NextStep::Retry, "{case}");
-        assert_eq!(
-            seen.load(std::sync::atomic::Ordering::SeqCst),
-            1,
-            "{case}: sent once"
-        );
-        assert_eq!(*app.state().borrow(), SessionState::SignedIn, "{case}");
+        assert_eq!(seen.load(Ordering::SeqCst), 1, "{case}: sent once");
+        assert_eq!(*session.state().borrow(), SessionState::SignedIn, "{case}");
         at.lives_with(&before, case).await;
     }
     // Hints before the answer are no answer.
-    let at = SignedIn::new().await;
     let answer = format!(
         "HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{TOKENS}",
         TOKENS.len()
     );
     let (url, seen) = raw_server(answer.leak().as_bytes());
+    let (_at, session) = moved_to(url).await;
+    session.refresh().await.unwrap();
+    assert_eq!(session.peek().unwrap().expose(), "A");
+    assert_eq!(seen.load(Ordering::SeqCst), 1);
+}
+
+/// A session at a server whose token endpoint is at this URL.
+async fn moved_to(url: String) -> (SignedIn, gatepass::Session) {
+    let at = SignedIn::new().await;
     let moved = json(move |document| {
         document.insert("token_endpoint".into(), url.clone().into());
     });
@@ -407,9 +401,64 @@ async fn bi_48_bi_98_http_that_breaks_off_leaves_the_refresh_token_alone() {
         .unwrap();
     let app = at.bed.client_with(|app| app.redirect(REDIRECT));
     let session = app.session().await.unwrap().unwrap();
-    session.refresh().await.unwrap();
-    assert_eq!(session.peek().unwrap().expose(), "A");
-    assert_eq!(seen.load(std::sync::atomic::Ordering::SeqCst), 1);
+    (at, session)
+}
+
+#[tokio::test]
+async fn bi_89_a_server_that_is_not_who_it_should_be_is_told_nothing() {
+    let self_signed = || {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        config
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap()
+    };
+    let config = Arc::new(self_signed());
+    // What came in the clear, or out of the handshake.
+    type Serve = Box<dyn Fn(std::net::TcpStream) -> Vec<u8> + Send>;
+    let tls: Serve = Box::new(move |mut stream| {
+        let mut connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+        let mut plain = Vec::new();
+        let mut tls = rustls::Stream::new(&mut connection, &mut stream);
+        drop(tls.read_to_end(&mut plain));
+        plain
+    });
+    // "protocol_version" (RFC 8446 §6.2): it speaks nothing newer than TLS 1.0.
+    let old: Serve = Box::new(|mut stream| {
+        drop(stream.write_all(&[21, 3, 1, 0, 2, 2, 70]));
+        Vec::new()
+    });
+    for (case, serve, code) in [
+        ("self-signed", tls, "tls_certificate"),
+        ("TLS 1.0", old, "tls_handshake"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}/token", listener.local_addr().unwrap());
+        let (heard, hears) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                drop(heard.send(serve(stream)));
+            }
+        });
+        let (at, session) = moved_to(url).await;
+        let before = at.stored();
+        let error = session.refresh().await.unwrap_err();
+        told(
+            &error,
+            code,
+            ErrorKind::Network(Delivery::NotSent),
+            Stage::Refresh,
+            case,
+        );
+        assert_eq!(error.next_step(), NextStep::Retry, "{case}");
+        assert_eq!(hears.recv().unwrap(), b"", "{case}: nothing was sent");
+        at.lives_with(&before, case).await;
+    }
 }
 
 #[tokio::test]
