@@ -69,7 +69,7 @@ impl Fetched {
 
 /// The stored form: the documents as the server sent them.
 #[derive(Clone, Debug, Default)]
-struct Document {
+pub(crate) struct Document {
     metadata: Option<(String, i64)>,
     keys: Option<(String, i64)>,
 }
@@ -313,7 +313,7 @@ impl Context {
 }
 
 impl Document {
-    fn encode(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let part = |part: &Option<(String, i64)>| match part {
             Some((text, fetched)) => json!({ "text": text, "fetched_unix_millis": fetched }),
             None => Value::Null,
@@ -323,7 +323,7 @@ impl Document {
     }
 
     /// Of another version, or broken: then it is as if nothing had been known.
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let object = Object::parse(bytes).ok()?;
         if object.get("v").and_then(Value::as_u64) != Some(VERSION) {
             return None;
