@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::at_server::Unverified;
+use super::context::Context;
 use super::ended;
 use super::flight::Outcome;
 use super::record::{SentAt, SignedIn, Standing, StoredAccessToken};
@@ -25,6 +26,7 @@ impl Refresh {
         let Standing::SignedIn(session) = &mut record.standing else {
             return Err(busy());
         };
+        Context::put_up_with(&tokens.oddities);
         let original = session.claims.clone();
         // RFC 6749 §6: without a new refresh token the old one stays; with one, the old one is gone for good.
         let rotated = tokens.refresh_token.is_some();
@@ -35,7 +37,7 @@ impl Refresh {
         if let (Some(scope), true) = (tokens.scope, self.target.is_default()) {
             session.scope = scope;
         }
-        record.generation += 1;
+        record.generation = record.generation.saturating_add(1);
         let token = StoredAccessToken {
             token: tokens.access_token.clone(),
             generation: record.generation,
@@ -46,6 +48,11 @@ impl Refresh {
         if let (Some(id_token), true) = (&tokens.id_token, original.is_some()) {
             session.provisional = true;
             session.id_token = Some(id_token.clone());
+        } else if session.provisional {
+            // An ID token that waits, or was wrong, came with older tokens and says nothing about these (OpenID Connect
+            // Core §12.2: a refresh need not bring one).
+            session.provisional = false;
+            session.id_token = None;
         }
         let stored = self.commit_tokens(&mut record, current.stored, rotated).await?;
 
@@ -160,7 +167,7 @@ impl Refresh {
         let Some(token) = refresh_token else { return Ok(()) };
         session.refresh_token = Some(token);
         close(session);
-        record.generation += 1;
+        record.generation = record.generation.saturating_add(1);
         self.commit_tokens(&mut record, current.stored, true).await?;
         self.slot.publish(&record);
         Ok(())

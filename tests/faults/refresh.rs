@@ -1,7 +1,10 @@
 //! Refreshes: what a server can answer, and what must come of it (STANDARDS R.4, R.5).
 
+use std::sync::Arc;
+
 use gatepass::{
-    Clock as _, Delivery, EndReason, ErrorKind, NextStep, OnUnknownOutcome, SessionState, SignOut,
+    Clock as _, Delivery, EndReason, ErrorKind, LockFailure, LockGuard, NextStep, OnUnknownOutcome,
+    ProcessLock, Session, SessionState, SignOut,
 };
 use serde_json::json;
 
@@ -535,4 +538,141 @@ async fn an_answer_that_turned_the_request_down_is_told_even_if_the_journal_cann
     world.net.answer([oauth_error(400, "invalid_client")]);
     let error = session.refresh().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Server, "{error:?}");
+}
+
+/// A lock that another process holds.
+#[derive(Debug)]
+struct HeldElsewhere;
+
+impl ProcessLock for HeldElsewhere {
+    fn try_lock(&self, _name: &str) -> Result<Option<LockGuard>, LockFailure> {
+        Ok(None)
+    }
+}
+
+/// Another process froze after it wrote this journal, and holds the lock.
+async fn frozen_elsewhere(begun: serde_json::Value) -> (World, Session) {
+    let world = World::signed_in();
+    let mut theirs = session_record();
+    theirs["journal"] = json!({ "attempt_id": "theirs", "uncertain": false, "number": 1, "begun": begun });
+    world.disk.write(&theirs);
+    let lock = Arc::new(HeldElsewhere);
+    let client = world.client_with(|builder| builder.process_lock(lock));
+    let session = client.session().await.unwrap().unwrap();
+    (world, session)
+}
+
+#[tokio::test]
+async fn r_8_3_a_process_that_was_suspended_with_the_lock_is_passed_over_after_its_lease() {
+    let now = World::new().clock.boot_millis();
+    let begun = json!({ "boot_millis": now, "boot_id": "boot", "unix_millis": 0 });
+    let (world, session) = frozen_elsewhere(begun).await;
+    let error = session.refresh().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.code()),
+        (ErrorKind::RateLimited, "refresh_busy")
+    );
+    assert_eq!(world.net.refreshes(), [] as [&str; 0]);
+    // 15 s of patience are over; the lease is not.
+    world.clock.advance(29_000);
+    world.net.answer([granted("R2", "A2")]);
+    session.refresh().await.unwrap();
+    assert_eq!(world.net.refreshes(), ["R1"]);
+    assert_eq!(world.disk.session()["attempt"], 2);
+}
+
+#[tokio::test]
+async fn r_8_3_what_was_taken_over_is_uncertain() {
+    let (world, session) = frozen_elsewhere(serde_json::Value::Null).await;
+    world.net.answer([oauth_error(400, "invalid_grant")]);
+    let error = session.refresh().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SessionEnded(EndReason::RotationLost));
+}
+
+#[tokio::test]
+async fn rr_36_of_two_pairs_that_raced_the_one_of_the_later_request_counts() {
+    // Theirs was asked for later, and is stored before ours comes; or earlier.
+    for (their_attempt, left) in [(2, "R2-elsewhere"), (0, "R2")] {
+        let world = World::signed_in();
+        let session = world.session().await;
+        let answer = world.net.answer_later();
+        let refresh = tokio::spawn({
+            let session = session.clone();
+            async move { session.refresh().await }
+        });
+        world.net.until_sent("/token", 1).await;
+        let mut theirs = refreshed_elsewhere();
+        theirs["attempt"] = their_attempt.into();
+        world.disk.write(&theirs);
+        answer.send(granted("R2", "A2")).ok().unwrap();
+        let outcome = refresh.await.unwrap();
+        assert_eq!(world.disk.session()["refresh_token"], left);
+        assert_eq!(outcome.is_ok(), left == "R2");
+        assert!(
+            world.net.sent_to("/revoke").is_empty(),
+            "revoking one would end both"
+        );
+        let token = session.access_token().await.unwrap();
+        assert_eq!(token.expose(), left.replace('R', "A"));
+        assert_eq!(world.net.refreshes(), ["R1"]);
+    }
+}
+
+#[tokio::test]
+async fn rr_36_a_later_attempt_that_is_under_way_keeps_its_journal() {
+    let world = World::signed_in();
+    let session = world.session().await;
+    let answer = world.net.answer_later();
+    let refresh = tokio::spawn(async move { session.refresh().await });
+    world.net.until_sent("/token", 1).await;
+    let mut theirs = session_record();
+    theirs["journal"] = json!({ "attempt_id": "theirs", "uncertain": true, "number": 2 });
+    world.disk.write(&theirs);
+    answer.send(granted("R2", "A2")).ok().unwrap();
+    refresh.await.unwrap().unwrap();
+    let left = world.disk.session();
+    assert_eq!(left["refresh_token"], "R2");
+    assert_eq!(left["journal"]["attempt_id"], "theirs");
+}
+
+#[tokio::test]
+async fn rr_32_a_new_token_that_an_api_refuses_is_not_refreshed_again_at_once() {
+    let world = World::signed_in();
+    let session = world.session().await;
+    world
+        .net
+        .answer([html(401), granted("R2", "A2"), html(401), html(401)]);
+    let ask = || async {
+        let request = session.http().get("https://api.example.com/me");
+        request.send().await.unwrap().status()
+    };
+    assert_eq!(ask().await, 401);
+    assert_eq!(ask().await, 401);
+    assert_eq!(world.net.refreshes(), ["R1"]);
+    world.clock.advance(5_000);
+    world.net.answer([html(401), granted("R3", "A3"), html(200)]);
+    assert_eq!(ask().await, 200);
+}
+
+#[tokio::test]
+async fn rr_32_rr_14_a_server_that_fails_is_left_alone_and_a_good_token_still_served() {
+    let world = World::signed_in();
+    let session = world.session().await;
+    world.clock.advance(3_300_000);
+    for _ in 0..5 {
+        world.net.answer([oauth_error(400, "invalid_client")]);
+        assert_eq!(session.access_token().await.unwrap().expose(), "A1");
+        world.clock.advance(5_000);
+    }
+    // Nothing is in the script: nothing is sent.
+    assert_eq!(session.access_token().await.unwrap().expose(), "A1");
+    let error = session.refresh().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.code()),
+        (ErrorKind::RateLimited, "refresh_paused")
+    );
+    assert!(matches!(error.next_step(), NextStep::RetryAfter(_)), "{error:?}");
+    world.clock.advance(30_000);
+    world.net.answer([granted("R2", "A2")]);
+    session.refresh().await.unwrap();
 }
