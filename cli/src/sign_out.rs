@@ -102,6 +102,11 @@ pub(crate) async fn end(
             "on this device; the server offers no revocation",
             None,
         ),
+        Revocation::Queued(error) => (
+            "queued",
+            "on this device; the server is told later, by the next command that talks to it",
+            Some(error),
+        ),
         Revocation::Failed(error) => ("failed", "on this device, but not at the server", Some(error)),
         _ => ("unknown", "on this device", None),
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::Inner;
 use super::accept::Accepted;
@@ -173,17 +173,10 @@ impl Drop for EndOnPanic {
 }
 
 impl Inner {
-    /// Gives a grant back that cannot be kept. Best effort: the sign-in failed already, and says why.
+    /// Gives a grant back that cannot be kept. The sign-in failed already, and says why.
     pub(super) fn revoke_quietly(&self, token: Option<RefreshToken>) {
-        let Some(token) = token else { return };
-        let context = Arc::clone(&self.context);
-        self.context.spawn(async move {
-            if let Err(error) = context.revoke(&token).await {
-                debug!(
-                    code = error.code(),
-                    "a refresh token that is not kept was not revoked"
-                );
-            }
-        });
+        if let Some(token) = token {
+            self.context.give_back_quietly(token);
+        }
     }
 }

@@ -245,6 +245,7 @@ impl Inner {
         for slot in self.sessions.every_slot().await? {
             note(slot.erase().await);
         }
+        note(self.context.forget_revocations().await);
         note(self.context.forget_knowledge().await);
         outcome
     }

@@ -176,6 +176,7 @@ impl Inner {
         if !self.unsettled.swap(false, Ordering::SeqCst) {
             return None;
         }
+        self.context.give_back_what_waits();
         let keys = match self.context.list(&self.context.names.flows()).await {
             Ok(keys) => keys,
             Err(_) => {

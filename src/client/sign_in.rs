@@ -157,6 +157,7 @@ impl Inner {
         }
         self.context.keep_knowledge().await;
         let server = self.context.server().await?;
+        self.context.give_back_what_waits();
         server.require_protections()?;
         neighbours::check(&self.context, &self.redirect, &server)?;
         let scope = options.scope_or(&self.scope);

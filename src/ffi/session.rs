@@ -61,7 +61,12 @@ pub(crate) enum FfiRevocation {
     NotNeeded,
     /// The server offers no revocation.
     NotOffered,
-    /// The server could not be reached or refused.
+    /// The server could not be reached; it is asked again later.
+    Queued {
+        /// Why.
+        details: FfiErrorDetails,
+    },
+    /// The server refused.
     Failed {
         /// Why.
         details: FfiErrorDetails,
@@ -160,6 +165,10 @@ impl From<SignedOut> for FfiSignedOut {
             Revocation::Done => FfiRevocation::Done,
             Revocation::NotNeeded => FfiRevocation::NotNeeded,
             Revocation::NotOffered => FfiRevocation::NotOffered,
+            Revocation::Queued(error) => {
+                let FfiError::Failed { details } = error.into();
+                FfiRevocation::Queued { details }
+            }
             Revocation::Failed(error) => {
                 let FfiError::Failed { details } = error.into();
                 FfiRevocation::Failed { details }

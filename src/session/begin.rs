@@ -35,9 +35,7 @@ impl Slot {
                 Ok(Some(Replaced { record, grant })) => {
                     self.publish(&record);
                     if let Some(token) = grant {
-                        let context = Arc::clone(&self.context);
-                        self.context
-                            .spawn(async move { drop(context.revoke(&token).await) });
+                        self.context.give_back_quietly(token);
                     }
                     let session = Session::of(self, &record);
                     return session

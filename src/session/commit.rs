@@ -1,7 +1,5 @@
 //! How a refresh writes: conditionally, holding what storage does not take, and giving way to what is newer.
 
-use std::sync::Arc;
-
 use super::context::COMMIT_ATTEMPTS;
 use super::ended;
 use super::record::{SessionRecord, Standing};
@@ -127,9 +125,7 @@ impl Refresh {
         if stored.epoch != record.epoch {
             self.slot.publish(&stored);
             if let (true, Some(token)) = (rotated, record.signed_in().and_then(|s| s.refresh_token.clone())) {
-                let context = Arc::clone(self.context());
-                self.context()
-                    .spawn(async move { drop(context.revoke(&token).await) });
+                self.context().give_back_quietly(token);
             }
             return Ok(Resolved::Settled(Settled::Overtaken(ended(EndReason::SignedOut))));
         }

@@ -40,6 +40,7 @@ pub(crate) mod names;
 mod pace;
 pub(crate) mod record;
 mod refresh;
+mod revocations;
 mod rotation;
 mod server_clock;
 pub(crate) mod sessions;

@@ -53,6 +53,16 @@ impl Names {
         format!("flow.{}.", self.client)
     }
 
+    /// A grant to be given back, by its refresh token.
+    pub(crate) fn revocation(&self, token: &str) -> Result<RecordKey> {
+        name(format!("{}{}", self.revocations(), digest(token)))
+    }
+
+    /// What the names of all grants to be given back begin with.
+    pub(crate) fn revocations(&self) -> String {
+        format!("revoke.{}.", self.client)
+    }
+
     /// What is known of the server.
     pub(crate) fn server(&self) -> Result<RecordKey> {
         name(format!("server.{}", self.issuer))

@@ -85,7 +85,10 @@ pub enum Revocation {
     NotNeeded,
     /// The server offers no revocation: the grant lives until it expires there.
     NotOffered,
-    /// The server could not be reached or refused. The grant may live until it expires there. Nothing tries again.
+    /// The server could not be reached, for this reason. It is asked again when the app next talks to it, for at most
+    /// seven days and twenty times; until then the grant lives there.
+    Queued(Error),
+    /// The server refused, for good. The grant may live until it expires there.
     Failed(Error),
 }
 
@@ -141,14 +144,7 @@ impl Slot {
         // The grant outlives the session in the browser, so it goes first.
         let revocation = match (how, forgotten.refresh_token) {
             (SignOut::Local, _) | (_, None) => Revocation::NotNeeded,
-            (SignOut::Revoke | SignOut::EndSession, Some(token)) => match self.context.revoke(&token).await {
-                Ok(true) => Revocation::Done,
-                Ok(false) => Revocation::NotOffered,
-                Err(error) => {
-                    debug!(code = error.code(), "revocation failed");
-                    Revocation::Failed(error)
-                }
-            },
+            (SignOut::Revoke | SignOut::EndSession, Some(token)) => self.context.give_back(&token).await,
         };
         let browser_session = match how {
             SignOut::Local | SignOut::Revoke => BrowserSession::NotAsked,

@@ -274,7 +274,7 @@ async fn bi_92_whatever_the_revocation_comes_to_the_user_is_signed_out_here() {
         assert!(fault.fired() > 0, "{case}");
         match (signed_out.revocation, told) {
             (Revocation::Done, None) => {}
-            (Revocation::Failed(error), Some(code)) => {
+            (Revocation::Failed(error) | Revocation::Queued(error), Some(code)) => {
                 assert_eq!(
                     (error.code(), error.stage()),
                     (code, Stage::Revocation),
