@@ -298,8 +298,12 @@ impl SignInOptions {
         self.prompt.contains(&Prompt::None)
     }
 
+    /// How long ago the user may have authenticated. Where the time is essential without a limit to it, any will do, but
+    /// the ID token must name one (OpenID Connect Core §2).
     pub(crate) fn requested_max_age(&self) -> Option<u32> {
-        self.max_age
+        let claims = self.claims.as_ref();
+        let any = claims.is_some_and(ClaimsRequest::is_auth_time_essential);
+        self.max_age.or(any.then_some(u32::MAX))
     }
 
     /// The authentication contexts, one of which the ID token must name.

@@ -186,6 +186,7 @@ impl Context {
             return Err(unavailable(Stage::Jwks, "jwks_refused", &response).with_clause(clause));
         }
         let value = Arc::new(JwkSet::parse(&response.body)?);
+        Self::put_up_with(value.oddities());
         let text = String::from_utf8_lossy(&response.body).into_owned();
         *known = Some(Known::fetched(&value, now));
         drop(known);

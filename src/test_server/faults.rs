@@ -323,6 +323,28 @@ impl FaultPlan {
         self.plan(Effect::DuplicateMember(name.to_owned()))
     }
 
+    /// Puts another body into the answer, made from the server's own by `change`: for what no [`Mistake`](super::Mistake)
+    /// does. Status and header fields stay. It must not wait, nor panic: the request would get no answer then.
+    ///
+    /// ```
+    /// # use gatepass::test_server::{Endpoint, TestServer};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = TestServer::start()?;
+    /// let blank = server.fault(Endpoint::Token).next(1).change_body(|_| b"{ }".to_vec())?;
+    /// # assert_eq!(blank.fired(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the plan could never fire.
+    pub fn change_body(
+        self,
+        change: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Result<PlannedFault, FaultError> {
+        self.plan(Effect::ChangeBody(Change(Arc::new(change))))
+    }
+
     /// Adds a header field to the answer, besides one of that name.
     ///
     /// # Errors
@@ -472,6 +494,15 @@ impl Drop for Gate {
     }
 }
 
+/// What makes one body from another.
+struct Change(Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>);
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Change")
+    }
+}
+
 #[derive(Debug)]
 enum Effect {
     DropBefore,
@@ -485,6 +516,7 @@ enum Effect {
     Truncate,
     ContentType(String),
     DuplicateMember(String),
+    ChangeBody(Change),
     Header(HeaderName, String),
 }
 
@@ -652,6 +684,10 @@ impl Due {
                         planned.fire();
                         response.body = body;
                     }
+                }
+                Effect::ChangeBody(Change(change)) => {
+                    response.body = change(&response.body);
+                    planned.fire();
                 }
                 Effect::Header(name, value) => {
                     planned.fire();
