@@ -72,7 +72,8 @@ pub enum ErrorKind {
     NeedsUserPresence,
     /// The session is over; only a new sign-in helps.
     SessionEnded(EndReason),
-    /// The device clock is too far off to check the times in a token.
+    /// The device clock is too far off to check the times in a token. Not given yet: times are checked by the clock of the
+    /// server.
     Clock,
     /// The configuration, or an argument, is wrong. Found before anything is sent.
     Configuration,
