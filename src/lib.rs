@@ -5,6 +5,9 @@ mod client;
 mod error;
 #[cfg(feature = "uniffi")]
 mod ffi;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ports;
 mod protocol;
 mod secret;

@@ -303,7 +303,7 @@ impl ClientBuilder {
 }
 
 /// An origin, given as a URL without path, query and fragment.
-fn origin(text: &str, policy: TransportPolicy) -> Result<url::Origin> {
+pub(crate) fn origin(text: &str, policy: TransportPolicy) -> Result<url::Origin> {
     let refuse = |why: String| {
         Err(Error::configuration(
             "api_origin",

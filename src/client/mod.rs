@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 mod accept;
-mod builder;
+pub(crate) mod builder;
 mod exchange;
-mod flow;
+pub(crate) mod flow;
 mod listening;
 mod neighbours;
 mod pending;

@@ -237,8 +237,8 @@ impl Slot {
                 id_token: session.id_token.clone(),
             };
             let record = SessionRecord {
-                epoch: epoch + 1,
-                generation: stored.generation + 1,
+                epoch: epoch.saturating_add(1),
+                generation: stored.generation.saturating_add(1),
                 owner: stored.owner.clone(),
                 standing: Standing::Ended {
                     reason: EndReason::SignedOut,
