@@ -49,7 +49,7 @@ pub enum ErrorKind {
     NoBrowser,
     /// The redirect cannot be, or was not, delivered to this program.
     RedirectNotCaptured,
-    /// The platform does not accept the association between the app and its redirect host.
+    /// The platform does not accept the association between the app and its redirect host. For phones; not given yet.
     AssociationMissing,
     /// The authorization server or the API answered with an error of its own; see [`Error::server`].
     Server,
@@ -68,11 +68,12 @@ pub enum ErrorKind {
     StorageLost,
     /// Secure storage refused to write.
     StorageWriteFailed,
-    /// A key may only be used after the user proved to be present.
+    /// A key may only be used after the user proved to be present. For bound tokens (RFC 9449); not given yet.
     NeedsUserPresence,
     /// The session is over; only a new sign-in helps.
     SessionEnded(EndReason),
-    /// The device clock is too far off to check the times in a token.
+    /// The device clock is too far off to check the times in a token. Not given yet: times are checked by the clock of the
+    /// server.
     Clock,
     /// The configuration, or an argument, is wrong. Found before anything is sent.
     Configuration,
@@ -152,11 +153,11 @@ pub enum EndReason {
     ExpiredOrRevoked,
     /// The server had rotated the refresh token and the answer that carried the new one never arrived.
     RotationLost,
-    /// The key that the tokens are bound to is gone.
+    /// The key that the tokens are bound to is gone (RFC 9449). Not given yet.
     KeyLost,
     /// Secure storage lost the session.
     StorageLost,
-    /// The session was restored on another device.
+    /// The session was restored on another device. For phones; not given yet.
     DeviceChanged,
     /// The server answered for another user than the one who signed in.
     SubjectChanged,

@@ -108,14 +108,16 @@ impl ClientBuilder {
         self
     }
 
-    /// The scope to ask for; `openid` unless set. With `offline_access` most servers give a refresh token.
+    /// The scope to ask for, one token an item; `openid` unless set. With `offline_access` most servers give a refresh token.
+    /// A token that breaks the grammar of RFC 6749 §3.3 makes [`build`](ClientBuilder::build) fail with `scope_malformed`.
     pub fn scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.scopes = scopes.into_iter().map(Into::into).collect();
         self
     }
 
     /// The origin of an API (`https://api.example.com`) that the access token may be sent to. Can be called several
-    /// times. No other origin ever gets the token.
+    /// times. No other origin ever gets the token. Anything but an https origin without a path makes
+    /// [`build`](ClientBuilder::build) fail with `api_origin`.
     pub fn api(mut self, origin: impl Into<String>) -> Self {
         self.apis.push((origin.into(), Target::default()));
         self
@@ -207,7 +209,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Storage of your own. Unless set, sessions are kept in memory and end with the process.
+    /// Where sessions are kept: `KeychainStorage` and its like, or storage of your own. Unless set,
+    /// they are kept in memory and end with the process.
     pub fn storage(mut self, storage: Arc<dyn SecureStorage>) -> Self {
         self.storage = Some(storage);
         self
@@ -240,7 +243,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Who is told what happens to the session.
+    /// Who is told what happens to the sessions; called on the thread of the core. Unless set, nobody.
     pub fn event_sink(mut self, events: Arc<dyn EventSink>) -> Self {
         self.events = Some(events);
         self

@@ -32,7 +32,7 @@ pub enum SigningFailure {
     Failed(String),
 }
 
-/// The signing-key port, for tokens bound to a key (RFC 9449).
+/// The signing-key port, for tokens bound to a key (RFC 9449). No flow of this version asks for one yet.
 ///
 /// # Contract
 /// - The private key never leaves the implementation.

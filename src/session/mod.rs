@@ -92,7 +92,8 @@ pub enum SessionState {
     SignedOut,
     /// Somebody is signed in.
     SignedIn,
-    /// The session needs a key that may only be used after the user proved to be present.
+    /// The session needs a key that may only be used after the user proved to be present. For bound tokens (RFC 9449); not
+    /// given yet.
     NeedsUserPresence,
     /// Storage is locked, so nobody can tell yet.
     StorageLocked,

@@ -38,7 +38,7 @@ fn is_punct(token: Option<&TokenTree>, wanted: char) -> bool {
 /// The names at the ends of a `use`: of `a::{b, c::D}` they are `b` and `D`.
 fn ends(tokens: &mut Tokens, names: &mut BTreeSet<String>) {
     let mut last = None;
-    while let Some(token) = tokens.next() {
+    for token in tokens {
         match token {
             TokenTree::Ident(ident) => last = Some(ident.to_string()),
             TokenTree::Group(group) => {
