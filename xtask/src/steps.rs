@@ -16,6 +16,8 @@ use crate::swift::{self, Swift};
 
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
+/// The version of cargo-cyclonedx that `supply` knows the output of.
+const CARGO_CYCLONEDX: &str = "0.5.9";
 /// The oldest Rust we support: `rust-version` of the workspace, with the patch level rustup names it by.
 const MSRV: &str = concat!(env!("CARGO_PKG_RUST_VERSION"), ".0");
 /// Pinned, because Maven 3.8's own choice of this plugin is many years old.
@@ -150,8 +152,13 @@ pub(crate) fn of(place: &Place, part: Part) -> Vec<Step> {
             },
             Step {
                 what: format!("cargo-deny {CARGO_DENY} (compiles for some minutes, into target/tools)"),
-                missing: |place| cargo_deny_version(place).as_deref() != Some(CARGO_DENY),
-                work: install_cargo_deny,
+                missing: |place| tool_version(place, "cargo-deny").as_deref() != Some(CARGO_DENY),
+                work: |place| install(place, "cargo-deny", CARGO_DENY),
+            },
+            Step {
+                what: format!("cargo-cyclonedx {CARGO_CYCLONEDX} (compiles for a minute, into target/tools)"),
+                missing: |place| tool_version(place, "cargo-cyclonedx").as_deref() != Some(CARGO_CYCLONEDX),
+                work: |place| install(place, "cargo-cyclonedx", CARGO_CYCLONEDX),
             },
         ],
     }
@@ -184,7 +191,14 @@ pub(crate) fn verify(place: &Place, part: Part) -> Result<Vec<String>> {
                 run::program("rustup", ["run", MSRV, "rustc", "--version"]),
                 "rustc ",
             )?,
-            format!("cargo-deny {}", cargo_deny_version(place).unwrap_or_default()),
+            format!(
+                "cargo-deny {}",
+                tool_version(place, "cargo-deny").unwrap_or_default()
+            ),
+            format!(
+                "cargo-cyclonedx {}",
+                tool_version(place, "cargo-cyclonedx").unwrap_or_default()
+            ),
         ],
     })
 }
@@ -212,14 +226,25 @@ fn browser_named() -> bool {
     std::env::var_os("CHROMIUM").is_some()
 }
 
-fn cargo_deny_version(place: &Place) -> Option<String> {
-    let own = place.tools().join("bin/cargo-deny");
-    let program = if own.is_file() {
-        own
+/// Where cargo-cyclonedx is.
+pub(crate) fn cargo_cyclonedx(place: &Place) -> Result<PathBuf> {
+    tool(place, "cargo-cyclonedx").context("no cargo-cyclonedx here: `cargo xtask setup --part lint`")
+}
+
+/// A tool of cargo's: the one that `setup` installed, else the machine's own.
+fn tool(place: &Place, name: &str) -> Option<PathBuf> {
+    let own = place.tools().join("bin").join(name);
+    if own.is_file() {
+        Some(own)
     } else {
-        which::which("cargo-deny").ok()?
-    };
-    let mut command = Command::new(program);
+        which::which(name).ok()
+    }
+}
+
+fn tool_version(place: &Place, name: &str) -> Option<String> {
+    let mut command = Command::new(tool(place, name)?);
+    // As cargo starts it. cargo-deny does without.
+    command.args(name.strip_prefix("cargo-").filter(|name| *name != "deny"));
     command.arg("--version");
     run::quiet(command)
         .ok()?
@@ -228,11 +253,8 @@ fn cargo_deny_version(place: &Place) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn install_cargo_deny(place: &Place) -> Result<()> {
-    let mut command = run::program(
-        "cargo",
-        ["install", "--locked", "cargo-deny", "--version", CARGO_DENY],
-    );
+fn install(place: &Place, name: &str, version: &str) -> Result<()> {
+    let mut command = run::program("cargo", ["install", "--locked", name, "--version", version]);
     command.arg("--root").arg(place.tools());
     // Its own build folder, kept: an interrupted build goes on where it stopped.
     command.env("CARGO_TARGET_DIR", place.tools().join("build"));
