@@ -85,9 +85,9 @@ pub(crate) fn sbom(place: &Place) -> Result<()> {
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     for build in &BUILDS {
         let path = folder.join(format!("{}.cdx.json", build.name));
-        let listed = build.write_sbom(place, &path)?;
         // What runs while compiling is in it, too: it can put anything into the build.
         let built = build.tree(place, "normal,build")?;
+        let listed = build.write_sbom(place, &path, &built)?;
         let differ = |one: &BTreeSet<String>, other: &BTreeSet<String>| {
             one.difference(other).cloned().collect::<Vec<_>>().join(", ")
         };
@@ -120,8 +120,8 @@ impl Build {
         Ok(output.lines().filter_map(crate_of).collect())
     }
 
-    /// Writes the bill of materials, and gives the crates in it as `tree` does.
-    fn write_sbom(&self, place: &Place, path: &Path) -> Result<BTreeSet<String>> {
+    /// Writes the bill of materials of what is built, and gives the crates in it as `tree` does.
+    fn write_sbom(&self, place: &Place, path: &Path, built: &BTreeSet<String>) -> Result<BTreeSet<String>> {
         // It writes one file beside the manifest of every member of the workspace, and has no option for another place.
         let name = format!("gatepass-sbom-{}", self.name);
         let mut command = Command::new(steps::cargo_cyclonedx(place)?);
@@ -143,8 +143,11 @@ impl Build {
         let text = fs::read_to_string(place.at(self.folder).join(format!("{name}.json")))
             .with_context(|| format!("cargo-cyclonedx wrote nothing for {}", self.package))?;
         drop(written);
-        fs::write(path, &text).with_context(|| format!("writing {}", path.display()))?;
-        crates_of(&text).with_context(|| format!("{} is no CycloneDX", path.display()))
+        let no_bill = || format!("cargo-cyclonedx wrote no CycloneDX for {}", self.name);
+        let mut bill: Value = serde_json::from_str(&text).with_context(no_bill)?;
+        strike_out(&mut bill, built).with_context(no_bill)?;
+        fs::write(path, format!("{bill:#}\n")).with_context(|| format!("writing {}", path.display()))?;
+        crates_of(&bill).with_context(no_bill)
     }
 }
 
@@ -156,28 +159,61 @@ fn crate_of(line: &str) -> Option<String> {
     (!ours).then(|| format!("{name} {version}"))
 }
 
-/// The components of a bill of materials that are crates of others.
-fn crates_of(text: &str) -> Result<BTreeSet<String>> {
-    let bill: Value = serde_json::from_str(text)?;
+/// Takes out what this build does not take. The tool asks `cargo metadata`, which knows the features of the whole
+/// workspace only, and so lists what the other members have besides.
+fn strike_out(bill: &mut Value, built: &BTreeSet<String>) -> Result<()> {
+    let components = bill["components"].as_array_mut().context("no components")?;
+    let mut gone = BTreeSet::new();
+    let mut kept = Vec::new();
+    for component in components.drain(..) {
+        match crate_in(&component)? {
+            Some(name) if !built.contains(&name) => {
+                drop(gone.insert(component["bom-ref"].clone().to_string()))
+            }
+            _ => kept.push(component),
+        }
+    }
+    *components = kept;
+    let is_gone = |reference: &Value| gone.contains(&reference.to_string());
+    let dependencies = bill["dependencies"].as_array_mut().context("no dependencies")?;
+    dependencies.retain(|one| !is_gone(&one["ref"]));
+    for on in dependencies
+        .iter_mut()
+        .filter_map(|one| one.get_mut("dependsOn")?.as_array_mut())
+    {
+        on.retain(|reference| !is_gone(reference));
+    }
+    Ok(())
+}
+
+/// The crate that a component of a bill of materials is, as `tree` names it; nothing for one of ours.
+fn crate_in(component: &Value) -> Result<Option<String>> {
+    let field = |name: &str| {
+        component[name]
+            .as_str()
+            .with_context(|| format!("a component has no {name}"))
+    };
+    // A path instead of a registry: ours.
+    if field("purl")?.contains("download_url=file") {
+        return Ok(None);
+    }
+    Ok(Some(format!("{} {}", field("name")?, field("version")?)))
+}
+
+/// The components of a bill of materials that are crates of others. Each must name its licence.
+fn crates_of(bill: &Value) -> Result<BTreeSet<String>> {
     if bill["bomFormat"] != "CycloneDX" {
         bail!("the format is {}", bill["bomFormat"]);
     }
     let components = bill["components"].as_array().context("no components")?;
     let mut crates = BTreeSet::new();
     for component in components {
-        let field = |name: &str| {
-            component[name]
-                .as_str()
-                .with_context(|| format!("a component has no {name}"))
-        };
-        // A path instead of a registry: ours.
-        if field("purl")?.contains("download_url=file") {
-            continue;
+        if let Some(name) = crate_in(component)? {
+            component["licenses"]
+                .as_array()
+                .with_context(|| format!("{name} has no licence"))?;
+            crates.insert(name);
         }
-        component["licenses"]
-            .as_array()
-            .with_context(|| format!("{} has no licence", component["name"]))?;
-        crates.insert(format!("{} {}", field("name")?, field("version")?));
     }
     Ok(crates)
 }
@@ -233,19 +269,35 @@ mod tests {
     }
 
     #[test]
-    fn a_bill_of_materials_lists_crates_with_their_licences() {
-        let component = r#"{"name":"a","version":"1.0.0","purl":"pkg:cargo/a@1.0.0","licenses":[]}"#;
-        let bill = |components: &str| format!(r#"{{"bomFormat":"CycloneDX","components":[{components}]}}"#);
-        let ours = r#"{"name":"b","version":"0.1.0","purl":"pkg:cargo/b@0.1.0?download_url=file://."}"#;
-        let crates = crates_of(&bill(&format!("{component},{ours}"))).unwrap();
-        assert_eq!(crates.into_iter().collect::<Vec<_>>(), ["a 1.0.0"]);
+    fn a_bill_of_materials_lists_what_is_built_and_nothing_else() {
+        let component = |name: &str, more: &str| {
+            format!(
+                r#"{{"bom-ref":"{name}","name":"{name}","version":"1.0.0","purl":"pkg:cargo/{name}@1.0.0{more}","licenses":[]}}"#
+            )
+        };
+        let text = format!(
+            r#"{{"bomFormat":"CycloneDX","components":[{},{},{}],"dependencies":[
+                {{"ref":"a","dependsOn":["b","c"]}},{{"ref":"b"}},{{"ref":"c","dependsOn":["b"]}}]}}"#,
+            component("a", ""),
+            component("b", ""),
+            component("c", "?download_url=file://.")
+        );
+        let mut bill = serde_json::from_str(&text).unwrap();
+        strike_out(&mut bill, &["a 1.0.0".to_owned()].into()).unwrap();
+        assert_eq!(
+            crates_of(&bill).unwrap().into_iter().collect::<Vec<_>>(),
+            ["a 1.0.0"]
+        );
+        assert!(!bill.to_string().contains("\"b\""), "{bill}");
+        assert!(bill.to_string().contains("\"c\""), "ours stays: {bill}");
         for bad in [
-            "",
             "{}",
-            &bill("{}"),
-            &bill(r#"{"name":"a","version":"1","purl":"x"}"#),
+            r#"{"bomFormat":"CycloneDX"}"#,
+            r#"{"bomFormat":"CycloneDX","components":[{}]}"#,
+            r#"{"bomFormat":"CycloneDX","components":[{"name":"a","version":"1","purl":"x"}]}"#,
+            r#"{"bomFormat":"SPDX","components":[]}"#,
         ] {
-            assert!(crates_of(bad).is_err(), "{bad}");
+            assert!(crates_of(&serde_json::from_str(bad).unwrap()).is_err(), "{bad}");
         }
     }
 }
