@@ -28,6 +28,16 @@ const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 secret_newtype! {
     /// A token for an API. Opaque: Gatepass never looks inside (RFC 9068 §6).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+    /// # fn main() -> Outcome { signed_in(async |client, session, api| {
+    /// let token = session.access_token().await?;
+    /// // It prints as nothing; `expose` is the one way out, for the header of a request.
+    /// assert_eq!(format!("{token:?}"), "AccessToken(redacted)");
+    /// let header = format!("Bearer {}", token.expose());
+    /// # Ok(()) }) }
+    /// ```
     pub AccessToken
 }
 

@@ -3,6 +3,7 @@
 //! `http::exchange` asks here what is due for a request, once it is read whole.
 
 use super::canned::{CannedAnswer, header_field};
+use super::gate::Gate;
 use super::http::{Response, Wire};
 use super::recorder::RecordedRequest;
 use super::{State, apis, authorize, metadata, par, resource, revocation, sign_out, token};
@@ -15,6 +16,20 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 /// Where a fault strikes.
+///
+/// ```
+/// use gatepass::test_server::{CannedAnswer, Endpoint, TestServer};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = TestServer::start()?;
+/// // Everything is down, or the keys alone.
+/// let outage = server.fault(Endpoint::Any).every().answer(CannedAnswer::status(503))?;
+/// outage.lift();
+/// let no_keys = server.fault(Endpoint::JwkSet).every().drop_before_processing()?;
+/// # assert_eq!(no_keys.fired(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Endpoint {
@@ -62,6 +77,21 @@ impl Endpoint {
 }
 
 /// Why a fault cannot be planned.
+///
+/// ```
+/// use gatepass::test_server::{Endpoint, FaultError, TestServer};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = TestServer::start()?;
+/// // The first request is number 1.
+/// let outcome = server.fault(Endpoint::Token).nth(0).drop_before_processing();
+/// assert_eq!(outcome.unwrap_err(), FaultError::NeverFires);
+/// // This server was not built to be pushed to.
+/// let outcome = server.fault(Endpoint::PushedAuthorization).every().drop_before_processing();
+/// assert!(matches!(outcome, Err(FaultError::NoSuchEndpoint(_))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultError {
@@ -87,6 +117,22 @@ type Predicate = Arc<dyn Fn(&RecordedRequest) -> bool + Send + Sync>;
 /// The endpoint a fault is planned for; say next which of its requests.
 ///
 /// Made by [`TestServer::fault`](super::TestServer::fault).
+///
+/// ```
+/// use gatepass::test_server::{Endpoint, TestServer};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = TestServer::start()?;
+/// // Where: the token endpoint. Which: the next two refreshes.
+/// let broken = server
+///     .fault(Endpoint::Token)
+///     .matching(|request| request.form_value("grant_type") == Some("refresh_token"))
+///     .next(2)
+///     .content_type("text/html")?;
+/// # assert_eq!(broken.fired(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "say which requests, and what happens to them"]
 pub struct FaultPoint {
     state: Arc<State>,
@@ -99,6 +145,20 @@ pub struct FaultPoint {
 /// Several plans may meet in one request. They take effect in the order they were made: one that drops the connection
 /// before processing, or answers instead, leaves nothing for later plans about processing, and those do not fire. Every
 /// plan counts every request it is about, fired or not.
+///
+/// ```
+/// use gatepass::test_server::{Endpoint, TestServer};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = TestServer::start()?;
+/// let slow = server.fault(Endpoint::Token).every().delay_answer(Duration::from_secs(20))?;
+/// let cut = server.fault(Endpoint::JwkSet).nth(1).truncate_body()?;
+/// let odd = server.fault(Endpoint::Metadata).every().duplicate_member("issuer")?;
+/// # assert_eq!(slow.fired() + cut.fired() + odd.fired(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "say what happens to these requests"]
 pub struct FaultPlan {
     point: FaultPoint,
@@ -207,7 +267,7 @@ impl FaultPlan {
     pub fn hold(self) -> Result<Gate, FaultError> {
         let open = Arc::new(Semaphore::new(0));
         let fault = self.plan(Effect::HoldBefore(Arc::clone(&open)))?;
-        Ok(Gate { fault, open })
+        Ok(Gate::new(fault, open))
     }
 
     /// Does what the request asks for, and holds the answer until the test lets it go.
@@ -217,7 +277,7 @@ impl FaultPlan {
     pub fn hold_answer(self) -> Result<Gate, FaultError> {
         let open = Arc::new(Semaphore::new(0));
         let fault = self.plan(Effect::HoldAfter(Arc::clone(&open)))?;
-        Ok(Gate { fault, open })
+        Ok(Gate::new(fault, open))
     }
 
     /// Answers with this, and does nothing of what the request asks for.
@@ -326,6 +386,24 @@ fn check_delay(by: Duration) -> Result<(), FaultError> {
 }
 
 /// A fault that was planned. It stays planned when this is dropped; clones are the same fault.
+///
+/// ```
+/// use gatepass::test_server::{CannedAnswer, Endpoint, TestServer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = TestServer::start()?;
+/// let outage = server.fault(Endpoint::Metadata).every().answer(CannedAnswer::status(503))?;
+/// let url = format!("{}/.well-known/openid-configuration", server.issuer());
+/// assert_eq!(server.browser().deliver(&url).await?, 503);
+/// // The test has met what it is about; then the server is well again.
+/// outage.until_fired(1).await;
+/// outage.lift();
+/// assert_eq!(server.browser().deliver(&url).await?, 200);
+/// assert_eq!(outage.fired(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct PlannedFault {
     planned: Arc<Planned>,
@@ -358,62 +436,6 @@ impl fmt::Debug for PlannedFault {
             .field("effect", &self.planned.effect)
             .field("fired", &self.fired())
             .finish_non_exhaustive()
-    }
-}
-
-/// Requests, or their answers, held until the test lets them go. Dropping it lets everything go.
-///
-/// ```
-/// use gatepass::test_server::{Endpoint, TestServer};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let server = TestServer::start()?;
-/// let gate = server.fault(Endpoint::Metadata).next(1).hold()?;
-/// let visit = tokio::spawn({
-///     let (browser, url) = (server.browser(), server.issuer().to_owned());
-///     async move { browser.deliver(&format!("{url}/.well-known/openid-configuration")).await }
-/// });
-/// gate.arrived(1).await;
-/// // The request is at the server, and nothing has happened with it yet: look at the app now.
-/// assert!(!visit.is_finished());
-/// gate.release();
-/// assert_eq!(visit.await??, 200);
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Debug)]
-#[must_use = "dropping the gate lets everything pass"]
-pub struct Gate {
-    fault: PlannedFault,
-    open: Arc<Semaphore>,
-}
-
-impl Gate {
-    /// How many have come to the gate, those let go included.
-    pub fn fired(&self) -> u64 {
-        self.fault.fired()
-    }
-
-    /// Waits until this many have come to the gate.
-    pub async fn arrived(&self, count: u64) {
-        self.fault.until_fired(count).await;
-    }
-
-    /// Lets one go, the one that came first; if there is none, the next that comes.
-    pub fn release_one(&self) {
-        self.open.add_permits(1);
-    }
-
-    /// Opens the gate for good: all go, and nobody is held any more.
-    pub fn release(&self) {
-        self.fault.lift();
-    }
-}
-
-impl Drop for Gate {
-    fn drop(&mut self) {
-        self.fault.lift();
     }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! To add something: a `Need` in `programs`, or a `Step` in `of`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::debian::Need;
 use crate::place::Place;
@@ -18,6 +19,8 @@ use crate::swift::{self, Swift};
 const CARGO_DENY: &str = "0.20.2";
 /// The version of cargo-cyclonedx that `supply` knows the output of.
 const CARGO_CYCLONEDX: &str = "0.5.9";
+/// The version of cargo-fuzz whose options `fuzz` uses.
+const CARGO_FUZZ: &str = "0.13.2";
 /// The oldest Rust we support: `rust-version` of the workspace, with the patch level rustup names it by.
 const MSRV: &str = concat!(env!("CARGO_PKG_RUST_VERSION"), ".0");
 /// Pinned, because Maven 3.8's own choice of this plugin is many years old.
@@ -96,7 +99,7 @@ pub(crate) fn programs(place: &Place, part: Part) -> Vec<Need> {
         Part::Kotlin => JAVA.into(),
         Part::Swift if swift::find(place) == Swift::Missing => vec![DEBOOTSTRAP],
         Part::Keychain if cfg!(target_os = "linux") => SECRET_SERVICE.into(),
-        Part::Swift | Part::Keychain | Part::Lint => Vec::new(),
+        Part::Swift | Part::Keychain | Part::Lint | Part::Fuzz => Vec::new(),
         Part::Interop if browser_named() => NODE.into(),
         Part::Interop => NODE.into_iter().chain([CHROMIUM]).collect(),
     }
@@ -128,6 +131,18 @@ pub(crate) fn of(place: &Place, part: Part) -> Vec<Step> {
             work: fetch_npm_packages,
         }],
         Part::Keychain => Vec::new(),
+        Part::Fuzz => vec![
+            Step {
+                what: "LLVM's tools (rustup component llvm-tools)".into(),
+                missing: |_| llvm_tool("llvm-cov").is_err(),
+                work: |_| run::quiet(run::program("rustup", ["component", "add", "llvm-tools"])).map(drop),
+            },
+            Step {
+                what: format!("cargo-fuzz {CARGO_FUZZ} (compiles for some minutes, into target/tools)"),
+                missing: |place| version_of(place, "cargo-fuzz").as_deref() != Some(CARGO_FUZZ),
+                work: |place| install(place, "cargo-fuzz", CARGO_FUZZ),
+            },
+        ],
         Part::Lint => vec![
             Step {
                 what: "rustfmt and clippy".into(),
@@ -152,12 +167,14 @@ pub(crate) fn of(place: &Place, part: Part) -> Vec<Step> {
             },
             Step {
                 what: format!("cargo-deny {CARGO_DENY} (compiles for some minutes, into target/tools)"),
-                missing: |place| tool_version(place, "cargo-deny").as_deref() != Some(CARGO_DENY),
+                missing: |place| version_of(place, "cargo-deny").as_deref() != Some(CARGO_DENY),
                 work: |place| install(place, "cargo-deny", CARGO_DENY),
             },
             Step {
-                what: format!("cargo-cyclonedx {CARGO_CYCLONEDX} (compiles for a minute, into target/tools)"),
-                missing: |place| tool_version(place, "cargo-cyclonedx").as_deref() != Some(CARGO_CYCLONEDX),
+                what: format!(
+                    "cargo-cyclonedx {CARGO_CYCLONEDX} (compiles for some minutes, into target/tools)"
+                ),
+                missing: |place| version_of(place, "cargo-cyclonedx").as_deref() != Some(CARGO_CYCLONEDX),
                 work: |place| install(place, "cargo-cyclonedx", CARGO_CYCLONEDX),
             },
         ],
@@ -193,11 +210,18 @@ pub(crate) fn verify(place: &Place, part: Part) -> Result<Vec<String>> {
             )?,
             format!(
                 "cargo-deny {}",
-                tool_version(place, "cargo-deny").unwrap_or_default()
+                version_of(place, "cargo-deny").unwrap_or_default()
             ),
             format!(
                 "cargo-cyclonedx {}",
-                tool_version(place, "cargo-cyclonedx").unwrap_or_default()
+                version_of(place, "cargo-cyclonedx").unwrap_or_default()
+            ),
+        ],
+        Part::Fuzz => vec![
+            answer(fuzz_compiler(), "rustc ")?,
+            format!(
+                "cargo-fuzz {}",
+                version_of(place, "cargo-fuzz").unwrap_or_default()
             ),
         ],
     })
@@ -231,7 +255,7 @@ pub(crate) fn cargo_cyclonedx(place: &Place) -> Result<PathBuf> {
     tool(place, "cargo-cyclonedx").context("no cargo-cyclonedx here: `cargo xtask setup --part lint`")
 }
 
-/// A tool of cargo's: the one that `setup` installed, else the machine's own.
+/// A tool of cargo's: the one of this checkout, else the machine's.
 fn tool(place: &Place, name: &str) -> Option<PathBuf> {
     let own = place.tools().join("bin").join(name);
     if own.is_file() {
@@ -241,10 +265,11 @@ fn tool(place: &Place, name: &str) -> Option<PathBuf> {
     }
 }
 
-fn tool_version(place: &Place, name: &str) -> Option<String> {
+/// Which version of a cargo subcommand there is.
+fn version_of(place: &Place, name: &str) -> Option<String> {
     let mut command = Command::new(tool(place, name)?);
-    // As cargo starts it. cargo-deny does without.
-    command.args(name.strip_prefix("cargo-").filter(|name| *name != "deny"));
+    // As cargo starts it; the others do without.
+    command.args((name == "cargo-cyclonedx").then_some("cyclonedx"));
     command.arg("--version");
     run::quiet(command)
         .ok()?
@@ -257,10 +282,49 @@ fn install(place: &Place, name: &str, version: &str) -> Result<()> {
     let mut command = run::program("cargo", ["install", "--locked", name, "--version", version]);
     command.arg("--root").arg(place.tools());
     // Its own build folder, kept: an interrupted build goes on where it stopped.
-    command.env("CARGO_TARGET_DIR", place.tools().join("build"));
-    run::quiet(command)?;
     let build = place.tools().join("build");
+    command.env("CARGO_TARGET_DIR", &build);
+    run::quiet(command)?;
     fs::remove_dir_all(&build).with_context(|| format!("removing {}", build.display()))
+}
+
+/// The PATH with the programs that `setup` built for this checkout first.
+pub(crate) fn path_with_tools(place: &Place) -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(place.tools().join("bin")).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).context("a folder of PATH has a name that cannot stand there")
+}
+
+fn has_nightly() -> bool {
+    run::succeeds(run::program("rustup", ["run", "nightly", "rustc", "--version"]))
+}
+
+/// What fuzz targets are built with: a nightly Rust where there is one; else the stable one, told to take nightly options.
+pub(crate) fn fuzz_cargo() -> Command {
+    if has_nightly() {
+        return run::program("rustup", ["run", "nightly", "cargo"]);
+    }
+    let mut command = Command::new("cargo");
+    command.env("RUSTC_BOOTSTRAP", "1");
+    command
+}
+
+fn fuzz_compiler() -> Command {
+    if has_nightly() {
+        return run::program("rustup", ["run", "nightly", "rustc", "--version"]);
+    }
+    run::program("rustc", ["--version"])
+}
+
+/// A program of rustup's component llvm-tools, which lies beside the compiler's own libraries.
+pub(crate) fn llvm_tool(name: &str) -> Result<PathBuf> {
+    let libraries = run::quiet(run::program("rustc", ["--print", "target-libdir"]))?;
+    let folder = Path::new(libraries.trim()).with_file_name("bin");
+    let tool = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    if !tool.is_file() {
+        bail!("no {name} in {}: cargo xtask setup --part fuzz", folder.display());
+    }
+    Ok(tool)
 }
 
 fn pom(place: &Place) -> PathBuf {
