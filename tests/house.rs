@@ -12,6 +12,9 @@ mod error_codes;
 #[path = "house/examples.rs"]
 mod examples;
 
+#[path = "house/conformance.rs"]
+mod conformance;
+
 /// The rooms, top to bottom. A file imports only from rooms below its own; those in one line do not know each other.
 /// There are no exceptions: `adapters` stand above the `ports` they implement and the `protocol` they speak, `client`
 /// above the `adapters` it wires, `test_server` above the clock it runs on. `protocol` knows no port, so it does no I/O.

@@ -284,6 +284,17 @@ async fn keys_that_are_published_late_do_not_cost_the_sign_in() {
     let redirect = bed.browser_sign_in(pending.authorization_url()).await;
     bed.server.browser().deliver(&redirect).await.unwrap();
     let waiting = tokio::spawn(async move { pending.wait().await });
+    // The code is exchanged before time passes: it lives for a minute.
+    let exchanged = |request: &RecordedRequest| request.path() == "/token" && request.status() == Some(200);
+    until(|| {
+        bed.server
+            .requests()
+            .iter()
+            .filter(|request| exchanged(request))
+            .count()
+            == 2
+    })
+    .await;
     // Refetches are rationed by the clock: let time pass in small steps, as an ID token does not live for long.
     let fetches = || paths(&bed.server).iter().filter(|path| *path == "/jwks").count();
     let step = async |done: &dyn Fn() -> bool| {

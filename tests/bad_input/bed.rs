@@ -137,8 +137,8 @@ pub(crate) fn member(
     }
 }
 
-/// Everything this test program logs, whichever test it comes from.
-pub(crate) fn log() -> Arc<Mutex<String>> {
+/// What this test program has logged since then, whichever test it comes from. Begins to listen if nobody has yet.
+pub(crate) fn logged(since: usize) -> String {
     static LOG: OnceLock<Arc<Mutex<String>>> = OnceLock::new();
     let log = LOG.get_or_init(|| {
         let log = Arc::<Mutex<String>>::default();
@@ -146,7 +146,7 @@ pub(crate) fn log() -> Arc<Mutex<String>> {
         tracing::subscriber::set_global_default(listener).unwrap();
         log
     });
-    Arc::clone(log)
+    log.lock().unwrap()[since..].to_owned()
 }
 
 struct Listener(Arc<Mutex<String>>);

@@ -6,7 +6,7 @@ use gatepass::test_server::{CannedAnswer, Endpoint, FaultPlan, Par, PlannedFault
 use gatepass::{Client, ErrorKind, NextStep, SignInOptions, Stage};
 use serde_json::{Map, Value, json as value};
 
-use crate::bed::{REDIRECT, SignedIn, json, log, member, told};
+use crate::bed::{REDIRECT, SignedIn, json, logged, member, told};
 use crate::support::{paths, token_requests};
 
 /// A start of the app at which nothing is known of the server.
@@ -264,7 +264,7 @@ async fn bi_84_a_later_document_that_protects_less() {
     // What every sign-in must have is not given up, and what was taken back is told.
     let at = SignedIn::at(REDIRECT, |server| server.par(Par::Required)).await;
     let before = at.stored();
-    let log = log();
+    let from = logged(0).len();
     at.bed.keys_are_stored().await;
     at.bed.clock.advance(Duration::from_secs(24 * 3600 + 1));
     let plain = json(|document| {
@@ -290,7 +290,7 @@ async fn bi_84_a_later_document_that_protects_less() {
         Stage::Discovery,
         "plain",
     );
-    let told_of = log.lock().unwrap().clone();
+    let told_of = logged(from);
     for name in [
         "code_challenge_methods_supported",
         "authorization_response_iss_parameter_supported",

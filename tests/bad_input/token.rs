@@ -5,7 +5,7 @@ use std::time::Duration;
 use gatepass::test_server::{CannedAnswer, Endpoint, FaultPlan, PlannedFault};
 use gatepass::{Delivery, ErrorKind, NextStep, Stage};
 
-use crate::bed::{SignedIn, json, log, member, told};
+use crate::bed::{SignedIn, json, logged, member, told};
 use crate::support::paths;
 
 /// What a refresh leaves in storage.
@@ -78,7 +78,6 @@ const TOO_LARGE: (&str, ErrorKind) = ("body_too_large", ErrorKind::Network(Deliv
 #[tokio::test]
 async fn bi_31_to_bi_35_a_lifetime_that_is_odd_is_put_up_with_and_told() {
     let at = SignedIn::new().await;
-    let log = log();
     let session = &at.session;
     for (value, seconds, warning) in [
         (Some(r#""3600""#), Some(3600), "expires_in is a string"),
@@ -98,7 +97,7 @@ async fn bi_31_to_bi_35_a_lifetime_that_is_odd_is_put_up_with_and_told() {
         (None, None, "expires_in is missing"),
     ] {
         let case = value.unwrap_or("missing");
-        let from = log.lock().unwrap().len();
+        let from = logged(0).len();
         let fault = at
             .refreshes_from_now()
             .nth(1)
@@ -107,11 +106,8 @@ async fn bi_31_to_bi_35_a_lifetime_that_is_odd_is_put_up_with_and_told() {
         session.refresh().await.unwrap();
         assert_eq!(fault.fired(), 1, "{case}");
         assert_eq!(session.expires_in(), seconds.map(Duration::from_secs), "{case}");
-        assert!(
-            log.lock().unwrap()[from..].contains(warning),
-            "{case}: {}",
-            log.lock().unwrap()
-        );
+        let log = logged(from);
+        assert!(log.contains(warning), "{case}: {log}");
 
         let refreshes = at.token_requests();
         let token = session.access_token().await.unwrap();
@@ -414,18 +410,17 @@ async fn bi_51_an_error_that_says_nothing_or_too_much() {
 #[tokio::test]
 async fn bi_53_a_refresh_token_that_is_none() {
     let at = SignedIn::new().await;
-    let log = log();
     at.bed.server.set_rotation(gatepass::test_server::Rotation::Off);
     let before = at.stored();
     for (value, warning) in [(r#""""#, true), ("null", false), ("7", true), ("[]", true)] {
-        let from = log.lock().unwrap().len();
+        let from = logged(0).len();
         at.refreshes_from_now()
             .nth(1)
             .change_body(member("refresh_token", Some(value)))
             .unwrap();
         at.session_now().await.refresh().await.unwrap();
         assert_eq!(at.stored(), before, "{value}: as if there were none");
-        let warned = log.lock().unwrap()[from..].contains("refresh_token is empty or no string");
+        let warned = logged(from).contains("refresh_token is empty or no string");
         assert!(warned || !warning, "{value}");
     }
     at.bed

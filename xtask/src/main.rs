@@ -1,7 +1,7 @@
 //! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `fuzz`,
-//! `bindgen`.
+//! `bindgen`, `crates`, `sbom`.
 //!
-//! Data flows `main` → one chore (`setup`, `test`, `fuzz`, `bindings`) → `run`, which starts the programs. What
+//! Data flows `main` → one chore (`setup`, `test`, `fuzz`, `bindings`, `supply`) → `run`, which starts the programs. What
 //! differs between machines (Debian's packages, where Swift lives) is in `debian` and `swift`.
 
 // A chore talks to the person who started it: its output is its product, not a stray debug line.
@@ -14,6 +14,7 @@ mod place;
 mod run;
 mod setup;
 mod steps;
+mod supply;
 mod swift;
 mod table;
 mod test;
@@ -42,6 +43,10 @@ enum Chore {
     Fuzz(fuzz::FuzzArguments),
     /// Build the shared library and generate its Kotlin and Swift into target/bindings.
     Bindgen(bindings::BindgenArguments),
+    /// Count the crates in the builds that people ship, and fail if there are more than agreed on in .ci/crates.
+    Crates,
+    /// Write a bill of materials (CycloneDX) for each of those builds into target/sbom.
+    Sbom,
 }
 
 fn main() -> ExitCode {
@@ -50,6 +55,8 @@ fn main() -> ExitCode {
         Chore::Test(arguments) => test::test(&place, &arguments),
         Chore::Fuzz(arguments) => fuzz::fuzz(&place, &arguments),
         Chore::Bindgen(arguments) => bindings::bindgen(&place, &arguments).map(|()| true),
+        Chore::Crates => supply::crates(&place),
+        Chore::Sbom => supply::sbom(&place).map(|()| true),
     });
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -23,7 +23,7 @@ pub(crate) enum Part {
     Interop,
     /// A Secret Service and the bus it lives on, for the tests of the keychain. Linux only.
     Keychain,
-    /// rustfmt, clippy, cargo-deny and the oldest supported Rust.
+    /// rustfmt, clippy, cargo-deny, cargo-cyclonedx and the oldest supported Rust.
     Lint,
     /// cargo-fuzz, and LLVM's tools for measuring coverage.
     Fuzz,

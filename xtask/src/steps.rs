@@ -17,6 +17,8 @@ use crate::swift::{self, Swift};
 
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
+/// The version of cargo-cyclonedx that `supply` knows the output of.
+const CARGO_CYCLONEDX: &str = "0.5.9";
 /// The version of cargo-fuzz whose options `fuzz` uses.
 const CARGO_FUZZ: &str = "0.13.2";
 /// The oldest Rust we support: `rust-version` of the workspace, with the patch level rustup names it by.
@@ -168,6 +170,13 @@ pub(crate) fn of(place: &Place, part: Part) -> Vec<Step> {
                 missing: |place| version_of(place, "cargo-deny").as_deref() != Some(CARGO_DENY),
                 work: |place| install(place, "cargo-deny", CARGO_DENY),
             },
+            Step {
+                what: format!(
+                    "cargo-cyclonedx {CARGO_CYCLONEDX} (compiles for some minutes, into target/tools)"
+                ),
+                missing: |place| version_of(place, "cargo-cyclonedx").as_deref() != Some(CARGO_CYCLONEDX),
+                work: |place| install(place, "cargo-cyclonedx", CARGO_CYCLONEDX),
+            },
         ],
     }
 }
@@ -203,6 +212,10 @@ pub(crate) fn verify(place: &Place, part: Part) -> Result<Vec<String>> {
                 "cargo-deny {}",
                 version_of(place, "cargo-deny").unwrap_or_default()
             ),
+            format!(
+                "cargo-cyclonedx {}",
+                version_of(place, "cargo-cyclonedx").unwrap_or_default()
+            ),
         ],
         Part::Fuzz => vec![
             answer(fuzz_compiler(), "rustc ")?,
@@ -237,15 +250,26 @@ fn browser_named() -> bool {
     std::env::var_os("CHROMIUM").is_some()
 }
 
-/// Which version of a cargo subcommand there is: the one of this checkout, else the machine's.
-fn version_of(place: &Place, name: &str) -> Option<String> {
+/// Where cargo-cyclonedx is.
+pub(crate) fn cargo_cyclonedx(place: &Place) -> Result<PathBuf> {
+    tool(place, "cargo-cyclonedx").context("no cargo-cyclonedx here: `cargo xtask setup --part lint`")
+}
+
+/// A tool of cargo's: the one of this checkout, else the machine's.
+fn tool(place: &Place, name: &str) -> Option<PathBuf> {
     let own = place.tools().join("bin").join(name);
-    let program = if own.is_file() {
-        own
+    if own.is_file() {
+        Some(own)
     } else {
-        which::which(name).ok()?
-    };
-    let mut command = Command::new(program);
+        which::which(name).ok()
+    }
+}
+
+/// Which version of a cargo subcommand there is.
+fn version_of(place: &Place, name: &str) -> Option<String> {
+    let mut command = Command::new(tool(place, name)?);
+    // As cargo starts it; the others do without.
+    command.args((name == "cargo-cyclonedx").then_some("cyclonedx"));
     command.arg("--version");
     run::quiet(command)
         .ok()?
