@@ -62,6 +62,16 @@ impl FlowRecord {
         }
     }
 
+    /// What no error of this sign-in may tell. The redirect's own code is known to whoever has read it.
+    pub(super) fn secrets(&self) -> Vec<&str> {
+        let mut secrets = vec![self.state.expose(), self.nonce.expose(), self.verifier.expose()];
+        if let Some(Provisional { tokens, code }) = self.provisional() {
+            secrets.push(code.expose());
+            secrets.extend(tokens.secrets());
+        }
+        secrets
+    }
+
     pub(super) fn refresh_token(&self) -> Option<RefreshToken> {
         self.provisional()
             .and_then(|provisional| provisional.tokens.refresh_token.clone())

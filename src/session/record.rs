@@ -140,6 +140,15 @@ impl SignedIn {
             .map(|(_, token)| token)
     }
 
+    /// What no error of this session may tell.
+    pub(crate) fn secrets(&self) -> Vec<&str> {
+        let others = self.others.iter().map(|(_, access)| access);
+        let access = self.access_token.iter().chain(others).map(|access| access.token.expose());
+        let refresh = self.refresh_token.iter().map(RefreshToken::expose);
+        let id = self.id_token.iter().map(IdToken::expose);
+        access.chain(refresh).chain(id).collect()
+    }
+
     /// The token that came with this generation, whatever it is for.
     pub(crate) fn newest_token(&self, generation: u64) -> Option<&StoredAccessToken> {
         let others = self.others.iter().map(|(_, token)| token);

@@ -68,6 +68,10 @@ impl Canaries {
         }
         for window in secret.windows(WINDOW) {
             let window: [u8; WINDOW] = window.try_into().unwrap();
+            // What a server may put around it is no secret.
+            if window.contains(&b' ') {
+                continue;
+            }
             let begins = window[..8].try_into().unwrap();
             let known = self.windows.entry(begins).or_default();
             if known.iter().all(|(other, _)| *other != window) {
@@ -107,15 +111,13 @@ impl Canaries {
     }
 
     fn look(&self, form: &'static str, text: &[u8], whole: &[u8], hits: &mut BTreeSet<Hit>) {
+        // Decoded bytes say nothing about where they stood.
+        let shown = if std::ptr::eq(text, whole) { text } else { &[] };
         let near = |at: usize| {
-            // Decoded bytes say nothing about where they stood.
-            let shown = if std::ptr::eq(text, whole) { text } else { &[] };
-            let from = shown[..at.min(shown.len())]
-                .iter()
-                .rposition(|b| *b == b'\n')
-                .map_or(0, |line| line + 1);
-            let before = &shown[from.max(at.saturating_sub(120)).min(shown.len())..at.min(shown.len())];
-            String::from_utf8_lossy(before).into_owned()
+            let before = &shown[..at.min(shown.len())];
+            let from = before.iter().rposition(|b| *b == b'\n').map_or(0, |line| line + 1);
+            let line = &before[from..];
+            String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned()
         };
         for (at, window) in text.windows(8).enumerate() {
             let begins: [u8; 8] = window.try_into().unwrap();
