@@ -402,7 +402,11 @@ impl Error {
         let server = self.0.server.as_ref();
         let of_server = server.map(|server| {
             let redacted = |text: &Option<String>| text.as_deref().and_then(changed);
-            (redacted(&server.error), redacted(&server.description), redacted(&server.uri))
+            (
+                redacted(&server.error),
+                redacted(&server.description),
+                redacted(&server.uri),
+            )
         });
         let message = changed(&self.0.message);
         if message.is_none() && matches!(of_server, None | Some((None, None, None))) {
@@ -633,14 +637,19 @@ mod tests {
 
     #[test]
     fn what_was_sent_is_not_told_in_any_of_its_texts() {
-        let error = Error::new(ErrorKind::Server, Stage::Refresh, "x", "not a secret-token").with_server(ServerError {
-            error: Some("secret-token".into()),
-            description: Some("it was %73ecret-token".into()),
-            uri: Some("https://e.example/secret-token".into()),
-            status: Some(400),
-        });
+        let error = Error::new(ErrorKind::Server, Stage::Refresh, "x", "not a secret-token").with_server(
+            ServerError {
+                error: Some("secret-token".into()),
+                description: Some("it was %73ecret-token".into()),
+                uri: Some("https://e.example/secret-token".into()),
+                status: Some(400),
+            },
+        );
         let told = error.clone().without(&["secret-token"]);
-        assert_eq!(told.to_string(), "not a (redacted): (redacted) (it was (redacted)) [HTTP 400]");
+        assert_eq!(
+            told.to_string(),
+            "not a (redacted): (redacted) (it was (redacted)) [HTTP 400]"
+        );
         assert_eq!(told.server().unwrap().uri, None);
         let harmless = error.clone().without(&["another-token"]);
         assert_eq!(harmless.to_string(), error.to_string());

@@ -40,7 +40,9 @@ impl Accepted {
         };
         let mut outcome = outcome.map_err(|error| {
             let error = error.without(&self.flow.secrets());
-            error.without(&[self.callback.code().expose()]).with_diagnostic_id(&id)
+            error
+                .without(&[self.callback.code().expose()])
+                .with_diagnostic_id(&id)
         });
         if over {
             // The code is spent, whatever came of it; what is left of the sign-in is no longer needed.

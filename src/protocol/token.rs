@@ -79,7 +79,7 @@ pub(crate) fn refresh_request(
     form::encode(grant.into_iter().chain(scope).chain(named(resources)))
 }
 
-fn named(resources: &[Resource]) -> impl Iterator<Item = (&str, &str)> {
+fn named(resources: &[Resource]) -> impl Iterator<Item = (&str, &str)> + Clone {
     resources.iter().map(|resource| ("resource", resource.as_str()))
 }
 

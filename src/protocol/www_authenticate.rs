@@ -166,7 +166,12 @@ impl fmt::Debug for Challenge {
         let names: Vec<&str> = self.parameters.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Challenge")
             .field("scheme", &self.scheme)
-            .field("error", &self.parameter("error").filter(|error| KNOWN_ERRORS.contains(error)))
+            .field(
+                "error",
+                &self
+                    .parameter("error")
+                    .filter(|error| KNOWN_ERRORS.contains(error)),
+            )
             .field("parameters", &names)
             .finish_non_exhaustive()
     }
@@ -566,8 +571,13 @@ mod tests {
         let challenge = Challenge::parse("Negotiate c2VjcmV0").remove(0);
         assert_eq!(challenge.token68(), Some("c2VjcmV0"));
         assert!(!format!("{challenge:?}").contains("c2VjcmV0"));
-        let challenge = Challenge::parse(r#"Bearer realm="t0k", error="invalid_token", scope="t0k", error_description="t0k""#);
+        let challenge = Challenge::parse(
+            r#"Bearer realm="t0k", error="invalid_token", scope="t0k", error_description="t0k""#,
+        );
         let printed = format!("{challenge:?}");
-        assert!(printed.contains("invalid_token") && !printed.contains("t0k"), "{printed}");
+        assert!(
+            printed.contains("invalid_token") && !printed.contains("t0k"),
+            "{printed}"
+        );
     }
 }

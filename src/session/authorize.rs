@@ -1,13 +1,14 @@
 //! The token for requests that an app sends by an HTTP client of its own.
 
 use ::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use bytes::Bytes;
 use url::Url;
-use zeroize::Zeroizing;
 
 use super::Session;
 use crate::error::{Error, Result, Stage};
 use crate::protocol::token::AccessToken;
 use crate::protocol::www_authenticate::Challenge;
+use crate::secret::SecretBuffer;
 
 /// Whether a request got a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +106,11 @@ impl Session {
 
 /// The header value of a token; it does not print.
 pub(super) fn bearer(stage: Stage, token: &AccessToken) -> Result<HeaderValue> {
-    let value = Zeroizing::new(format!("Bearer {}", token.expose()));
-    let mut value = HeaderValue::from_str(&value)
+    let mut value = SecretBuffer::default();
+    value.extend(b"Bearer ");
+    value.extend(token.expose().as_bytes());
+    // The header owns these very bytes, and they are overwritten when the last copy of it is dropped.
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(value.into_bytes()))
         .map_err(|_| Error::internal(stage, "an access token that cannot stand in a header was stored"))?;
     value.set_sensitive(true);
     Ok(value)

@@ -53,7 +53,9 @@ fn look(block: &[u8]) {
         if !matches!(block[at], b'g' | 0x91 | 0x81) {
             continue;
         }
-        let Some(found) = secret_at(&block[at..]) else { continue };
+        let Some(found) = secret_at(&block[at..]) else {
+            continue;
+        };
         let counter = match found {
             Found::Kind(kind) => &KIND[kind],
             Found::Text(number) => &TEXT[number % 64],
@@ -79,7 +81,10 @@ pub(crate) fn report() -> Vec<(String, u64)> {
     ON.store(false, Ordering::SeqCst);
     let mut lines = vec![("blocks".to_owned(), BLOCKS.load(Ordering::SeqCst))];
     let counts = |counters: &[AtomicU64]| -> Vec<u64> {
-        counters.iter().map(|counter| counter.load(Ordering::SeqCst)).collect()
+        counters
+            .iter()
+            .map(|counter| counter.load(Ordering::SeqCst))
+            .collect()
     };
     lines.extend(KINDS.iter().map(ToString::to_string).zip(counts(&KIND)));
     lines.extend((0..64).map(|n| format!("text {n}")).zip(counts(&TEXT)));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use gatepass::{
-    AllowHttpOnLoopback, Client, EncryptedFileStorage, FileKey, Random, RandomFailure, Session, SignInOptions,
-    SignOut,
+    AllowHttpOnLoopback, Client, EncryptedFileStorage, FileKey, Random, RandomFailure, Session,
+    SignInOptions, SignOut,
 };
 use zeroize::Zeroizing;
 
@@ -57,11 +57,8 @@ async fn child() {
     let Ok(issuer) = std::env::var(ISSUER) else { return };
     let run = std::env::var(RUN).unwrap();
     allocator::watch(std::env::var_os(TRACE).is_some());
-    let key = match run.as_str() {
-        "beside" | "reqwest" => FileKey::BesideTheRecords,
-        _ => FileKey::Bytes(APP_KEY),
-    };
-    let storage = Arc::new(EncryptedFileStorage::open(std::env::var(DIRECTORY).unwrap(), key).unwrap());
+    let storage = open_storage(&run);
+    scrub_stack();
     let builder = Client::builder(issuer.as_str(), "gatepass-test")
         .scopes(["openid", "profile", "offline_access"])
         .api(issuer.as_str())
@@ -100,6 +97,23 @@ async fn child() {
     drop((client, storage));
     say("closed");
     drop(line());
+}
+
+/// A key that is handed on by value leaves copies on the stack of whoever made it: here.
+#[inline(never)]
+fn open_storage(run: &str) -> Arc<EncryptedFileStorage> {
+    let key = match run {
+        "beside" | "reqwest" => FileKey::BesideTheRecords,
+        _ => FileKey::Bytes(APP_KEY),
+    };
+    Arc::new(EncryptedFileStorage::open(std::env::var(DIRECTORY).unwrap(), key).unwrap())
+}
+
+#[inline(never)]
+fn scrub_stack() {
+    let mut below = [0_u8; 64 * 1024];
+    zeroize::Zeroize::zeroize(&mut below);
+    std::hint::black_box(&below);
 }
 
 async fn sign_in(client: &Client) -> Session {

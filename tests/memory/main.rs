@@ -64,7 +64,10 @@ fn secret_at(rest: &[u8]) -> Option<Found> {
                 return Some(Found::Text(number));
             }
             let marks: [&[u8]; 3] = [b"gpt_rt_", b"gpt_at_", b"gpt_co_"];
-            marks.iter().position(|mark| token(mark).is_some()).map(Found::Kind)
+            marks
+                .iter()
+                .position(|mark| token(mark).is_some())
+                .map(Found::Kind)
         }
         0x91 if rest.starts_with(&APP_KEY) => Some(Found::Kind(3)),
         0x81 => {

@@ -115,7 +115,10 @@ impl Canaries {
         let shown = if std::ptr::eq(text, whole) { text } else { &[] };
         let near = |at: usize| {
             let before = &shown[..at.min(shown.len())];
-            let from = before.iter().rposition(|b| *b == b'\n').map_or(0, |line| line + 1);
+            let from = before
+                .iter()
+                .rposition(|b| *b == b'\n')
+                .map_or(0, |line| line + 1);
             let line = &before[from..];
             String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned()
         };
@@ -133,8 +136,12 @@ impl Canaries {
                     }
                 }
             }
-            let Some(candidates) = self.windows.get(&begins) else { continue };
-            let Some(here) = text.get(at..at + WINDOW) else { continue };
+            let Some(candidates) = self.windows.get(&begins) else {
+                continue;
+            };
+            let Some(here) = text.get(at..at + WINDOW) else {
+                continue;
+            };
             for (_, what) in candidates.iter().filter(|(known, _)| known == here) {
                 hits.insert(Hit {
                     what: what.clone(),
@@ -233,7 +240,10 @@ fn number_runs(text: &[u8]) -> Runs {
         b.is_ascii_hexdigit() || b.is_ascii_whitespace() || b",:x".contains(&b)
     }) {
         let run = String::from_utf8_lossy(run);
-        let numbers = || run.split([',', ':', ' ', '\n', '\r', '\t']).filter(|n| !n.is_empty());
+        let numbers = || {
+            run.split([',', ':', ' ', '\n', '\r', '\t'])
+                .filter(|n| !n.is_empty())
+        };
         let decimal = numbers().filter_map(|n| n.parse::<u8>().ok()).collect();
         found.push(("a list of numbers", decimal));
         let hex = numbers().filter_map(|n| u8::from_str_radix(n.trim_start_matches("0x"), 16).ok());
@@ -314,13 +324,19 @@ mod tests {
         let found = Canaries::new().find(b"refresh_token=gpt_rt_AbCd");
         assert_eq!(found.first().unwrap().what, "refresh token");
         let hidden = BASE64_STANDARD.encode("x gpt_co_AbCdEfGh");
-        assert_eq!(Canaries::new().find(hidden.as_bytes()).first().unwrap().form, "base64");
+        assert_eq!(
+            Canaries::new().find(hidden.as_bytes()).first().unwrap().form,
+            "base64"
+        );
     }
 
     #[test]
     fn the_header_of_a_jwt_is_public_and_the_rest_is_not() {
         let mut canaries = Canaries::new();
-        canaries.add_jwt("ID token", "eyJhbGciOiJSUzI1NiJ9aaaa.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJlLXNpZw");
+        canaries.add_jwt(
+            "ID token",
+            "eyJhbGciOiJSUzI1NiJ9aaaa.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJlLXNpZw",
+        );
         assert!(canaries.find(b"eyJhbGciOiJSUzI1NiJ9aaaa").is_empty());
         assert!(!canaries.find(b"eyJzdWIiOiJhbGljZSJ9").is_empty());
         assert!(!canaries.find(b"c2lnbmF0dXJlLXNpZw").is_empty());

@@ -27,16 +27,28 @@ fn fault(planned: Result<PlannedFault, FaultError>) -> Result<Box<dyn Fired>, Fa
 
 /// The methods of [`FaultPlan`], by their names.
 const EFFECTS: [(&str, Plan); 12] = [
-    ("drop_before_processing", |plan| fault(plan.drop_before_processing())),
-    ("drop_after_processing", |plan| fault(plan.drop_after_processing())),
+    ("drop_before_processing", |plan| {
+        fault(plan.drop_before_processing())
+    }),
+    ("drop_after_processing", |plan| {
+        fault(plan.drop_after_processing())
+    }),
     ("delay", |plan| fault(plan.delay(Duration::from_secs(20)))),
-    ("delay_answer", |plan| fault(plan.delay_answer(Duration::from_secs(20)))),
+    ("delay_answer", |plan| {
+        fault(plan.delay_answer(Duration::from_secs(20)))
+    }),
     ("truncate_body", |plan| fault(plan.truncate_body())),
     ("content_type", |plan| fault(plan.content_type("text/plain"))),
-    ("duplicate_member", |plan| fault(plan.duplicate_member("access_token"))),
+    ("duplicate_member", |plan| {
+        fault(plan.duplicate_member("access_token"))
+    }),
     ("header", |plan| fault(plan.header("x-more", "1"))),
-    ("answer", |plan| fault(plan.answer(CannedAnswer::captive_portal()))),
-    ("answer", |plan| fault(plan.answer(CannedAnswer::oversized(8 << 20)))),
+    ("answer", |plan| {
+        fault(plan.answer(CannedAnswer::captive_portal()))
+    }),
+    ("answer", |plan| {
+        fault(plan.answer(CannedAnswer::oversized(8 << 20)))
+    }),
     ("answer", |plan| {
         fault(plan.answer(CannedAnswer::redirect(302, "https://portal.example.net/?x=1")))
     }),
@@ -64,16 +76,35 @@ const ENDPOINTS: [Endpoint; 11] = [
 /// A new fault or endpoint must be met here as well.
 #[test]
 fn every_fault_and_every_endpoint_is_listed() {
-    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/test_server/faults.rs")).unwrap();
-    let plans = source.split("\nimpl FaultPlan {").nth(1).unwrap().split("\n}").next().unwrap();
+    let source =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/test_server/faults.rs")).unwrap();
+    let plans = source
+        .split("\nimpl FaultPlan {")
+        .nth(1)
+        .unwrap()
+        .split("\n}")
+        .next()
+        .unwrap();
     for method in plans.split("pub fn ").skip(1) {
         let name = method.split('(').next().unwrap();
         let listed = EFFECTS.iter().any(|(effect, _)| *effect == name) || GATES.contains(&name);
         assert!(listed, "no journey meets the fault {name}");
     }
-    let endpoints = source.split("\npub enum Endpoint {").nth(1).unwrap().split("\n}").next().unwrap();
-    let variants = endpoints.lines().filter(|line| line.trim_end().ends_with(',') && !line.contains("//"));
-    assert_eq!(variants.count(), ENDPOINTS.len(), "no journey meets one of the endpoints");
+    let endpoints = source
+        .split("\npub enum Endpoint {")
+        .nth(1)
+        .unwrap()
+        .split("\n}")
+        .next()
+        .unwrap();
+    let variants = endpoints
+        .lines()
+        .filter(|line| line.trim_end().ends_with(',') && !line.contains("//"));
+    assert_eq!(
+        variants.count(),
+        ENDPOINTS.len(),
+        "no journey meets one of the endpoints"
+    );
 }
 
 #[tokio::test]
@@ -127,7 +158,12 @@ async fn no_fault_makes_anything_secret_said() {
 async fn a_journey_that_is_left_in_the_middle_says_nothing_secret() {
     let ears = Ears::open();
     for answer in [false, true] {
-        for endpoint in [Endpoint::Token, Endpoint::Api, Endpoint::Userinfo, Endpoint::Revocation] {
+        for endpoint in [
+            Endpoint::Token,
+            Endpoint::Api,
+            Endpoint::Userinfo,
+            Endpoint::Revocation,
+        ] {
             let world = World::with(with_par);
             let client = world.client();
             let session = world.sign_in(&client).await.unwrap();
@@ -147,7 +183,10 @@ async fn a_journey_that_is_left_in_the_middle_says_nothing_secret() {
             drop(task.await);
             if endpoint == Endpoint::Api {
                 // One that has no time to wait.
-                let late = session.http().get(world.server.api_url()).timeout(Duration::from_millis(20));
+                let late = session
+                    .http()
+                    .get(world.server.api_url())
+                    .timeout(Duration::from_millis(20));
                 ears::outcome(&late.send().await);
             }
             ears::print("session", &session);

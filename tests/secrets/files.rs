@@ -32,7 +32,10 @@ fn keys() -> [(&'static str, FileKey); 3] {
     gatepass::Random::fill(&crate::world::Dice, &mut bytes).unwrap();
     canaries().add("passphrase", PASSPHRASE.as_bytes());
     [
-        ("passphrase", FileKey::Passphrase(Secret::new(PASSPHRASE.to_owned()))),
+        (
+            "passphrase",
+            FileKey::Passphrase(Secret::new(PASSPHRASE.to_owned())),
+        ),
         ("bytes", FileKey::Bytes(bytes)),
         ("beside", FileKey::BesideTheRecords),
     ]
@@ -56,7 +59,13 @@ async fn nothing_secret_lies_on_the_disk_in_clear() {
         if name == "beside" {
             // What seals the records is loudly there; to logs and errors it is a secret like others.
             let file = std::fs::read_to_string(path.join("gatepass.key")).unwrap();
-            let key = file.split("\"key\": \"").nth(1).unwrap().split('"').next().unwrap();
+            let key = file
+                .split("\"key\": \"")
+                .nth(1)
+                .unwrap()
+                .split('"')
+                .next()
+                .unwrap();
             let on_disk = canaries().find(&contents(&path));
             assert!(on_disk.is_empty(), "{name}: {on_disk:#?}");
             canaries().add("data key", key.trim_end_matches('=').as_bytes());

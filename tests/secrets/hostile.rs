@@ -145,11 +145,19 @@ impl HttpTransport for Echo {
 }
 
 fn spoilt(mut answer: HttpResponse, place: Place, voice: Voice, heard: &[String]) -> HttpResponse {
-    let said = heard.iter().map(|secret| voice.say(secret)).collect::<Vec<_>>().join(" ");
+    let said = heard
+        .iter()
+        .map(|secret| voice.say(secret))
+        .collect::<Vec<_>>()
+        .join(" ");
     let json = |status: u16, headers: HeaderMap, body: &Value| {
         let mut headers = headers;
         headers.insert("content-type", HeaderValue::from_static("application/json"));
-        HttpResponse::new(StatusCode::from_u16(status).unwrap(), headers, body.to_string().into_bytes())
+        HttpResponse::new(
+            StatusCode::from_u16(status).unwrap(),
+            headers,
+            body.to_string().into_bytes(),
+        )
     };
     let error = || json!({ "error": said, "error_description": said, "error_uri": format!("https://e.example/?{said}") });
     let tokens: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -170,18 +178,35 @@ fn spoilt(mut answer: HttpResponse, place: Place, voice: Voice, heard: &[String]
         }
         Place::Redirect => {
             let mut headers = HeaderMap::new();
-            let first: String = heard[0].chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(60).collect();
-            let location = format!("https://{first}.{}.example/{piece}?{piece}", heard[0].replace('_', "-"));
+            let first: String = heard[0]
+                .chars()
+                .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+                .take(60)
+                .collect();
+            let location = format!(
+                "https://{first}.{}.example/{piece}?{piece}",
+                heard[0].replace('_', "-")
+            );
             headers.insert("location", location.parse().unwrap());
             HttpResponse::new(StatusCode::FOUND, headers, Vec::new())
         }
         Place::Headers(status) => {
             let mut headers = HeaderMap::new();
-            let quoted = said.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect::<String>();
+            let quoted = said
+                .chars()
+                .filter(|c| c.is_ascii_graphic() || *c == ' ')
+                .collect::<String>();
             let challenge = format!(
                 "Bearer realm=\"{quoted}\", error=\"{quoted}\", error_description=\"{quoted}\", scope=\"{quoted}\""
             );
-            for name in ["retry-after", "date", "age", "content-encoding", "dpop-nonce", "x-said"] {
+            for name in [
+                "retry-after",
+                "date",
+                "age",
+                "content-encoding",
+                "dpop-nonce",
+                "x-said",
+            ] {
                 headers.insert(name, quoted.parse().unwrap());
             }
             headers.insert("www-authenticate", challenge.parse().unwrap());
@@ -258,7 +283,12 @@ async fn a_server_that_says_back_what_it_was_told_is_not_quoted() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{} are quoted:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} are quoted:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     assert!(*echo.echoed.lock().unwrap() > 400);
 }
 
@@ -283,37 +313,69 @@ async fn a_redirect_that_says_back_what_was_asked_is_not_quoted() {
         ] {
             let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
             let user = &world.server.users()[0];
-            let redirect = world.server.browser().sign_in(pending.authorization_url(), user).await.unwrap();
+            let redirect = world
+                .server
+                .browser()
+                .sign_in(pending.authorization_url(), user)
+                .await
+                .unwrap();
             learn_url(&redirect);
             let asked = url::Url::parse(pending.authorization_url()).unwrap();
             let secrets: Vec<String> = asked
                 .query_pairs()
                 .filter(|(name, _)| name == "nonce" || name == "state")
                 .map(|(_, value)| value.into_owned())
-                .chain(url::Url::parse(&redirect).unwrap().query_pairs().next().map(|(_, code)| code.into_owned()))
+                .chain(
+                    url::Url::parse(&redirect)
+                        .unwrap()
+                        .query_pairs()
+                        .next()
+                        .map(|(_, code)| code.into_owned()),
+                )
                 .collect();
             canaries().add("nonce", secrets[0].as_bytes());
-            let said = secrets.iter().map(|secret| voice.say(secret)).collect::<Vec<_>>().join(" ");
+            let said = secrets
+                .iter()
+                .map(|secret| voice.say(secret))
+                .collect::<Vec<_>>()
+                .join(" ");
             let (before, query) = redirect.split_once('?').unwrap();
             let mut changed = form_urlencoded::Serializer::new(String::new());
             let kept = form_urlencoded::parse(query.as_bytes());
             changed.extend_pairs(kept.filter(|(name, _)| !members.contains(&&**name)));
             for member in members {
-                let value = if *member == "error_uri" { format!("https://e.example/{said}") } else { said.clone() };
+                let value = if *member == "error_uri" {
+                    format!("https://e.example/{said}")
+                } else {
+                    said.clone()
+                };
                 changed.append_pair(member, &value);
             }
             let changed = format!("{before}?{}", changed.finish());
             ears::outcome(&client.resume_sign_in(&changed).await);
             // Not even where it is no redirect of ours.
-            ears::outcome(&client.resume_sign_in(&changed.replace("com.example", "org.example")).await);
+            ears::outcome(
+                &client
+                    .resume_sign_in(&changed.replace("com.example", "org.example"))
+                    .await,
+            );
             ears::outcome(&client.resume_sign_in(&changed.replace("state=", "state=x")).await);
             ears::outcome(&client.resume_sign_in(&format!("{changed}&code=%zz")).await);
             pending.cancel();
             ears::outcome(&pending.wait().await);
-            wrong.extend(ears.hits().first().map(|hit| format!("{members:?} {voice:?}: {hit:?}")));
+            wrong.extend(
+                ears.hits()
+                    .first()
+                    .map(|hit| format!("{members:?} {voice:?}: {hit:?}")),
+            );
         }
     }
-    assert!(wrong.is_empty(), "{} are quoted:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} are quoted:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 /// The transport that is not hostile.

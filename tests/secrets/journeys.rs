@@ -11,7 +11,11 @@ use crate::world::{World, with_par};
 async fn a_good_life_says_nothing_secret() {
     let ears = Ears::open();
     for pushed in [false, true] {
-        let world = if pushed { World::with(with_par) } else { World::new() };
+        let world = if pushed {
+            World::with(with_par)
+        } else {
+            World::new()
+        };
         world.journey().await;
         assert!(ears.said("signed in"), "the ears hear Gatepass");
         ears.nothing_secret(if pushed { "with PAR" } else { "without PAR" });

@@ -25,12 +25,27 @@ async fn a_planted_leak_of_every_kind_is_found() {
     type Leak<'a> = Box<dyn Fn() + 'a>;
     let leaks: [(&str, Leak<'_>); 8] = [
         ("an event", Box::new(|| tracing::trace!("{token}"))),
-        ("a field of an event", Box::new(|| tracing::trace!(target: "h2::frame", token, "x"))),
-        ("a span", Box::new(|| drop(tracing::trace_span!("request", token)))),
-        ("a record of log", Box::new(|| log::trace!(target: "reqwest", "{token}"))),
-        ("a derived Debug", Box::new(|| ears::print("it", &Careless { token }))),
+        (
+            "a field of an event",
+            Box::new(|| tracing::trace!(target: "h2::frame", token, "x")),
+        ),
+        (
+            "a span",
+            Box::new(|| drop(tracing::trace_span!("request", token))),
+        ),
+        (
+            "a record of log",
+            Box::new(|| log::trace!(target: "reqwest", "{token}")),
+        ),
+        (
+            "a derived Debug",
+            Box::new(|| ears::print("it", &Careless { token })),
+        ),
         ("bytes", Box::new(|| ears::print("it", &token.as_bytes()))),
-        ("an error", Box::new(|| ears::say("it", &std::io::Error::other(token.to_owned())))),
+        (
+            "an error",
+            Box::new(|| ears::say("it", &std::io::Error::other(token.to_owned()))),
+        ),
         (
             "a panic",
             Box::new(|| {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use gatepass::{
     ErrorKind, EventSink, Generation, HttpFailure, HttpRequest, HttpResponse, HttpTransport, Random,
-    RandomFailure, RecordKey, SecureStorage as _, SessionEvent, SessionId, SignOut, StorageFailure, UserAgent,
-    UserAgentFailure, UserAgentRequest, UserAgentReturn,
+    RandomFailure, RecordKey, SecureStorage as _, SessionEvent, SessionId, SignOut, StorageFailure,
+    UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
 };
 
 use crate::ears::{self, Ears};
@@ -29,7 +29,11 @@ async fn no_failure_of_storage_makes_anything_secret_said() {
             let plan = {
                 let failure = failure.clone();
                 move |ask: Ask, _: &RecordKey, _: &[u8]| {
-                    if ask == failing { Err(failure.clone()) } else { Ok(()) }
+                    if ask == failing {
+                        Err(failure.clone())
+                    } else {
+                        Ok(())
+                    }
                 }
             };
             world.storage.plan(plan);
@@ -53,16 +57,33 @@ async fn a_damaged_record_is_not_quoted() {
         |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 3),
         |bytes: &mut Vec<u8>| bytes[0] = b'[',
         |bytes: &mut Vec<u8>| bytes.extend_from_slice(b"{}"),
-        |bytes: &mut Vec<u8>| *bytes = String::from_utf8_lossy(bytes).replace("\"v\":1", "\"v\":9").into_bytes(),
-        |bytes: &mut Vec<u8>| *bytes = String::from_utf8_lossy(bytes).replace("\"refresh_token\":", "\"epoch\":").into_bytes(),
-        |bytes: &mut Vec<u8>| *bytes = String::from_utf8_lossy(bytes).replace("gpt_", "g\u{202e}").into_bytes(),
+        |bytes: &mut Vec<u8>| {
+            *bytes = String::from_utf8_lossy(bytes)
+                .replace("\"v\":1", "\"v\":9")
+                .into_bytes()
+        },
+        |bytes: &mut Vec<u8>| {
+            *bytes = String::from_utf8_lossy(bytes)
+                .replace("\"refresh_token\":", "\"epoch\":")
+                .into_bytes()
+        },
+        |bytes: &mut Vec<u8>| {
+            *bytes = String::from_utf8_lossy(bytes)
+                .replace("gpt_", "g\u{202e}")
+                .into_bytes()
+        },
     ] {
         let world = World::new();
         let client = world.client();
         let session = world.sign_in(&client).await.unwrap();
         let pending = client.begin_sign_in(World::options()).await.unwrap();
         let user = &world.server.users()[0];
-        let redirect = world.server.browser().sign_in(pending.authorization_url(), user).await.unwrap();
+        let redirect = world
+            .server
+            .browser()
+            .sign_in(pending.authorization_url(), user)
+            .await
+            .unwrap();
         for key in world.storage.list("").unwrap() {
             let stored = world.storage.load(&key).unwrap().unwrap();
             let mut bytes = stored.bytes.to_vec();
@@ -92,7 +113,9 @@ async fn a_conflict_is_not_quoted() {
     world.storage.plan(move |ask, key, _| {
         if ask == Ask::Commit && !busy.swap(true, Ordering::SeqCst) {
             let stored = storage.load(key).unwrap();
-            let at = stored.as_ref().map_or(Generation::ABSENT, |stored| stored.generation);
+            let at = stored
+                .as_ref()
+                .map_or(Generation::ABSENT, |stored| stored.generation);
             let bytes = stored.map(|stored| stored.bytes.to_vec()).unwrap_or_default();
             drop(storage.commit(key, at, &bytes));
             busy.store(false, Ordering::SeqCst);
@@ -169,7 +192,9 @@ async fn a_port_that_panics_tells_nothing_secret_and_takes_nobody_along() {
         let session = world.sign_in(&client).await.unwrap();
         port.0.store(true, Ordering::SeqCst);
         if which == "storage" {
-            world.storage.plan(|ask, key, _| panic!("expected by this test: {ask:?} {key:?}"));
+            world
+                .storage
+                .plan(|ask, key, _| panic!("expected by this test: {ask:?} {key:?}"));
         }
         let refreshed = session.refresh().await;
         ears::outcome(&refreshed);

@@ -162,7 +162,10 @@ impl World {
         ears::print("authorized", &request);
         let mut answer = http::Response::builder().status(401);
         let headers = answer.headers_mut().unwrap();
-        headers.insert("www-authenticate", "Bearer error=\"invalid_token\"".parse().unwrap());
+        headers.insert(
+            "www-authenticate",
+            "Bearer error=\"invalid_token\"".parse().unwrap(),
+        );
         let answer = answer.body(()).unwrap();
         ears::outcome(&session.reauthorize(&mut request, &answer).await);
         ears::print("authorized again", &request);
@@ -239,7 +242,9 @@ impl World {
                     _ => {}
                 }
             }
-            let token = request.header("authorization").and_then(|v| v.strip_prefix("Bearer "));
+            let token = request
+                .header("authorization")
+                .and_then(|v| v.strip_prefix("Bearer "));
             if let Some(token) = token {
                 canaries.add("access token", token.as_bytes());
             }
@@ -410,7 +415,10 @@ impl UserAgent for Browser {
     async fn open(&self, request: UserAgentRequest) -> Result<UserAgentReturn, UserAgentFailure> {
         ears::print("user agent request", &request);
         let back = self.0.sign_out(&request.authorization_url).await;
-        ears::print("user agent return", &UserAgentReturn::Redirected(request.authorization_url));
+        ears::print(
+            "user agent return",
+            &UserAgentReturn::Redirected(request.authorization_url),
+        );
         if let Ok(Some(back)) = back
             && self.0.deliver(&back).await == Ok(200)
         {

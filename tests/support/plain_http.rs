@@ -28,7 +28,10 @@ impl HttpTransport for PlainHttp {
             .await
             .map_err(|_| failed(Delivery::NotSent, HttpFailureReason::Connect))?;
         let lost = || failed(Delivery::UnknownOutcome, HttpFailureReason::ConnectionLost);
-        stream.write_all(&written(&request, &host, port)).await.map_err(|_| lost())?;
+        stream
+            .write_all(&written(&request, &host, port))
+            .await
+            .map_err(|_| lost())?;
         let mut buffer = Zeroizing::new(vec![0; LONGEST]);
         let mut length = 0;
         loop {
@@ -82,5 +85,9 @@ fn read(bytes: &[u8]) -> Option<HttpResponse> {
         None if headers.contains_key(header::TRANSFER_ENCODING) => return None,
         None => rest.to_vec(),
     };
-    Some(HttpResponse::new(StatusCode::from_u16(status).ok()?, headers, body))
+    Some(HttpResponse::new(
+        StatusCode::from_u16(status).ok()?,
+        headers,
+        body,
+    ))
 }
