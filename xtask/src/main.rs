@@ -1,6 +1,7 @@
-//! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `bindgen`.
+//! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `fuzz`,
+//! `bindgen`.
 //!
-//! Data flows `main` → one chore (`setup`, `test`, `bindings`) → `run`, which starts the programs. What
+//! Data flows `main` → one chore (`setup`, `test`, `fuzz`, `bindings`) → `run`, which starts the programs. What
 //! differs between machines (Debian's packages, where Swift lives) is in `debian` and `swift`.
 
 // A chore talks to the person who started it: its output is its product, not a stray debug line.
@@ -8,6 +9,7 @@
 
 mod bindings;
 mod debian;
+mod fuzz;
 mod place;
 mod run;
 mod setup;
@@ -36,6 +38,8 @@ enum Chore {
     Setup(setup::SetupArguments),
     /// Run every test this machine can run, and say in a table what did not run and why.
     Test(test::TestArguments),
+    /// Run the fuzz targets, and say in a table how often and what was found.
+    Fuzz(fuzz::FuzzArguments),
     /// Build the shared library and generate its Kotlin and Swift into target/bindings.
     Bindgen(bindings::BindgenArguments),
 }
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
     let done = Place::find().and_then(|place| match Arguments::parse().chore {
         Chore::Setup(arguments) => setup::setup(&place, &arguments).map(|()| true),
         Chore::Test(arguments) => test::test(&place, &arguments),
+        Chore::Fuzz(arguments) => fuzz::fuzz(&place, &arguments),
         Chore::Bindgen(arguments) => bindings::bindgen(&place, &arguments).map(|()| true),
     });
     match done {

@@ -25,6 +25,8 @@ pub(crate) enum Part {
     Keychain,
     /// rustfmt, clippy, cargo-deny and the oldest supported Rust.
     Lint,
+    /// cargo-fuzz, and LLVM's tools for measuring coverage.
+    Fuzz,
 }
 
 /// What to set up.
