@@ -91,7 +91,7 @@ pub(crate) fn report() -> Vec<(String, u64)> {
     lines.extend((0..64).map(|n| format!("octets {n}")).zip(counts(&OCTETS)));
     lines.retain(|(_, count)| *count > 0);
     for trace in TRACES.lock().unwrap().drain(..) {
-        eprintln!("{trace}");
+        println!("{trace}");
     }
     lines
 }

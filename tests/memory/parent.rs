@@ -90,7 +90,7 @@ impl Running {
             let mut note = |what: String, at: usize| {
                 if std::env::var_os("GATEPASS_MEMORY_TRACE").is_some() {
                     let around = &bytes[at.saturating_sub(80)..(at + 80).min(bytes.len())];
-                    eprintln!("held {what} in {map}: {:?}", String::from_utf8_lossy(around));
+                    println!("held {what} in {map}: {:?}", String::from_utf8_lossy(around));
                 }
                 *counts.entry(what).or_default() += 1;
             };
