@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::secret::redact;
+
 /// Shorthand for results of this crate.
 ///
 /// ```
@@ -439,6 +441,33 @@ impl Error {
         self.map(|inner| inner.message = message)
     }
 
+    /// Without what is secret of these texts, should a server have said it back.
+    pub(crate) fn without(self, secrets: &[&str]) -> Self {
+        let changed = |text: &str| redact(text, secrets);
+        let server = self.0.server.as_ref();
+        let of_server = server.map(|server| {
+            let redacted = |text: &Option<String>| text.as_deref().and_then(changed);
+            (
+                redacted(&server.error),
+                redacted(&server.description),
+                redacted(&server.uri),
+            )
+        });
+        let message = changed(&self.0.message);
+        if message.is_none() && matches!(of_server, None | Some((None, None, None))) {
+            return self;
+        }
+        self.map(|inner| {
+            inner.message = message.unwrap_or_else(|| std::mem::take(&mut inner.message));
+            if let (Some(server), Some((error, description, uri))) = (&mut inner.server, of_server) {
+                server.error = error.or_else(|| server.error.take());
+                server.description = description.or_else(|| server.description.take());
+                // Half a link leads nowhere.
+                server.uri = server.uri.take().filter(|_| uri.is_none());
+            }
+        })
+    }
+
     /// Moves the error to the stage of the journey that a shared check ran in.
     pub(crate) fn at_stage(self, stage: Stage) -> Self {
         self.map(|inner| inner.stage = stage)
@@ -649,6 +678,27 @@ mod tests {
         assert!(exchange.requires_sign_in());
         let refresh = Error::new(kind, Stage::Refresh, "connection_lost", "lost");
         assert!(refresh.is_retryable());
+    }
+
+    #[test]
+    fn what_was_sent_is_not_told_in_any_of_its_texts() {
+        let error = Error::new(ErrorKind::Server, Stage::Refresh, "x", "not a secret-token").with_server(
+            ServerError {
+                error: Some("secret-token".into()),
+                description: Some("it was %73ecret-token".into()),
+                uri: Some("https://e.example/secret-token".into()),
+                status: Some(400),
+            },
+        );
+        let told = error.clone().without(&["secret-token"]);
+        assert_eq!(
+            told.to_string(),
+            "not a (redacted): (redacted) (it was (redacted)) [HTTP 400]"
+        );
+        assert_eq!(told.server().unwrap().uri, None);
+        let harmless = error.clone().without(&["another-token"]);
+        assert_eq!(harmless.to_string(), error.to_string());
+        assert_eq!(harmless.server(), error.server());
     }
 
     #[test]

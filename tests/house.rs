@@ -11,6 +11,8 @@ use std::process::Command;
 mod error_codes;
 #[path = "house/examples.rs"]
 mod examples;
+#[path = "house/named_tests.rs"]
+mod named_tests;
 
 #[path = "house/conformance.rs"]
 mod conformance;
@@ -28,7 +30,8 @@ const ROOMS: &[&[&str]] = &[
     &["adapters"],
     &["ports"],
     &["protocol"],
-    &["error", "secret", "sync"],
+    &["error"],
+    &["secret", "sync"],
 ];
 
 /// Rooms that are seen from above by few: who may name them.

@@ -14,7 +14,7 @@ use super::file_storage::{FileStorage, Writing};
 use super::sealing::KeyId;
 use super::sealing::{DataKey, fill};
 use crate::ports::StorageFailure;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretBuffer};
 
 /// Its name.
 pub(super) const KEY_FILE: &str = "gatepass.key";
@@ -234,9 +234,9 @@ impl Kdf {
 
     fn derive(self, passphrase: &Secret, salt: &[u8]) -> Option<DataKey> {
         let params = Params::new(self.argon2id_memory_kib, self.passes, self.lanes, Some(32)).ok()?;
-        let mut key = Zeroizing::new([0; 32]);
+        let mut key = Box::new(Zeroizing::new([0; 32]));
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(passphrase.expose().as_bytes(), salt, &mut *key)
+            .hash_password_into(passphrase.expose().as_bytes(), salt, key.as_mut_slice())
             .ok()?;
         Some(DataKey::new(key))
     }
@@ -244,9 +244,10 @@ impl Kdf {
 
 impl KeyFile {
     fn write(&self, writing: &Writing<'_>) -> Result<(), StorageFailure> {
-        let text =
-            serde_json::to_vec_pretty(self).map_err(|_| failed("a key file cannot be written down"))?;
-        writing.replace(KEY_FILE, &Zeroizing::new(text))
+        let mut text = SecretBuffer::default();
+        serde_json::to_writer_pretty(&mut text, self)
+            .map_err(|_| failed("a key file cannot be written down"))?;
+        writing.replace(KEY_FILE, &text.into_bytes())
     }
 
     fn wrap(data_key: &DataKey, key: &FileKey, kdf: Kdf) -> Result<Self, Trouble> {
@@ -271,7 +272,7 @@ impl KeyFile {
                 }
             }
             FileKey::Bytes(bytes) => KeptKey::Bytes {
-                sealed: sealed(&DataKey::new(Zeroizing::new(*bytes)))?,
+                sealed: sealed(&of_the_app(bytes)?)?,
             },
             FileKey::BesideTheRecords => KeptKey::BesideTheRecords {
                 key: Bytes::new(data_key.bytes()),
@@ -294,7 +295,7 @@ impl KeyFile {
                     .open(WRAPPED, &sealed.0)
                     .map_err(|_| wrong_key("the passphrase is not the one of these files"))?
             }
-            (KeptKey::Bytes { sealed }, FileKey::Bytes(bytes)) => DataKey::new(Zeroizing::new(*bytes))
+            (KeptKey::Bytes { sealed }, FileKey::Bytes(bytes)) => of_the_app(bytes)?
                 .open(WRAPPED, &sealed.0)
                 .map_err(|_| wrong_key("the key is not the one of these files"))?,
             (KeptKey::BesideTheRecords { key }, FileKey::BesideTheRecords) => key.0.clone(),
@@ -305,8 +306,7 @@ impl KeyFile {
                 )));
             }
         };
-        let bytes = <[u8; 32]>::try_from(data_key.as_slice()).map_err(|_| damaged())?;
-        Ok(DataKey::new(Zeroizing::new(bytes)))
+        DataKey::from_slice(&data_key).ok_or_else(damaged)
     }
 }
 
@@ -319,6 +319,10 @@ impl KeptKey {
             Self::Keychain { .. } => "KeychainStorage",
         }
     }
+}
+
+fn of_the_app(bytes: &[u8; 32]) -> Result<DataKey, StorageFailure> {
+    DataKey::from_slice(bytes).ok_or_else(|| failed("a key of the app has another length"))
 }
 
 fn failed(why: &str) -> StorageFailure {

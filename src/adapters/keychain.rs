@@ -322,14 +322,12 @@ impl Keychain {
             return Ok(None);
         };
         let bytes = STANDARD.decode(&*text).map(Zeroizing::new);
-        let key = bytes
-            .ok()
-            .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok());
+        let key = bytes.ok().and_then(|bytes| DataKey::from_slice(&bytes));
         // Somebody else's, or of a later version: not ours to judge, let alone to write over.
         let key = key.ok_or_else(|| {
             StorageFailure::Failed("the keychain holds something else under the name of our key".to_owned())
         })?;
-        Ok(Some(Arc::new(DataKey::new(Zeroizing::new(key)))))
+        Ok(Some(Arc::new(key)))
     }
 
     /// Waits for its turn to make the key. A process that is stopped there must not stop us for ever.

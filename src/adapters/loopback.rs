@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
+use zeroize::Zeroizing;
 
 use super::executor::Executor;
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -99,7 +100,7 @@ impl Listener {
     /// are finished. Must run on the core's executor.
     pub(crate) async fn serve<J, V>(self, judge: J, over: impl Future<Output = ()> + Send)
     where
-        J: Fn(String) -> V + Send + Sync + 'static,
+        J: Fn(Zeroizing<String>) -> V + Send + Sync + 'static,
         V: Future<Output = Verdict> + Send + 'static,
     {
         let (close, closing) = watch::channel(false);
@@ -206,7 +207,7 @@ async fn connection<J, V>(
     answering: Arc<AtomicBool>,
     mut closing: watch::Receiver<bool>,
 ) where
-    J: Fn(String) -> V + Send + Sync + 'static,
+    J: Fn(Zeroizing<String>) -> V + Send + Sync + 'static,
     V: Future<Output = Verdict> + Send + 'static,
 {
     let header_timeout = shared.header_timeout;
@@ -242,7 +243,7 @@ async fn connection<J, V>(
 
 async fn answer<J, V>(request: &Request<Incoming>, shared: &Shared, judge: &J) -> Response<Full<Bytes>>
 where
-    J: Fn(String) -> V,
+    J: Fn(Zeroizing<String>) -> V,
     V: Future<Output = Verdict>,
 {
     // Another name in `Host` is a page that had its own name resolve to this device (DNS rebinding).
@@ -270,7 +271,12 @@ where
     let Some(query) = uri.query() else {
         return page(StatusCode::NOT_FOUND, Page::NotHere);
     };
-    match judge(format!("http://{}{}?{query}", shared.address, shared.path)).await {
+    // With room for all of it: growing would leave a part of the code behind.
+    let before = format!("http://{}{}?", shared.address, shared.path);
+    let mut url = Zeroizing::new(String::with_capacity(before.len().saturating_add(query.len())));
+    url.push_str(&before);
+    url.push_str(query);
+    match judge(url).await {
         Verdict::TurnedDown => page(StatusCode::BAD_REQUEST, Page::NotOurs),
         Verdict::Accepted => {
             shared.close.send_replace(true);

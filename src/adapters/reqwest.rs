@@ -14,11 +14,12 @@ use async_trait::async_trait;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
 use url::{Host, Url};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use self::failure::Progress;
 use crate::error::{Delivery, Error, Result};
 use crate::ports::{HttpFailure, HttpFailureReason, HttpRequest, HttpResponse, HttpTransport};
+use crate::secret::SecretBuffer;
 
 /// RFC 9110 leaves it open; eight seconds is long for a phone and short for a user, and it is over before the
 /// deadline of a refresh, so that the failure says that there was no connection.
@@ -174,26 +175,27 @@ async fn exchange(
 ) -> Result<HttpResponse, HttpFailure> {
     let sent = request.send().await;
     let mut response = sent.map_err(|error| failure::sorted(error, begun.progress()))?;
-    let mut body = Zeroizing::new(Vec::new());
+    let mut body = SecretBuffer::default();
+    let mut read = 0_usize;
     while let Some(chunk) = response
         .chunk()
         .await
         .map_err(|error| failure::sorted(error, Progress::Answered))?
     {
-        if body.len().saturating_add(chunk.len()) > limit {
+        read = read.saturating_add(chunk.len());
+        if read > limit {
             return Err(HttpFailure::new(
                 Delivery::UnknownOutcome,
                 HttpFailureReason::BodyTooLarge,
                 format!("the answer is longer than {limit} bytes"),
             ));
         }
-        grow(&mut body, chunk.len());
-        body.extend_from_slice(&chunk);
+        body.extend(&chunk);
     }
     Ok(HttpResponse {
         status: response.status(),
         headers: std::mem::take(response.headers_mut()),
-        body,
+        body: body.into_bytes(),
     })
 }
 
@@ -279,17 +281,6 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         let length = self.bytes.as_ref().map_or(0, Bytes::len);
         SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
-    }
-}
-
-/// Makes room without leaving the bytes read so far behind on the heap, as `Vec` would.
-fn grow(body: &mut Zeroizing<Vec<u8>>, more: usize) {
-    let needed = body.len().saturating_add(more);
-    if needed > body.capacity() {
-        let mut larger = Vec::with_capacity(needed.saturating_mul(2).max(4096));
-        larger.extend_from_slice(body);
-        let mut old = std::mem::replace(&mut **body, larger);
-        old.zeroize();
     }
 }
 

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::ports::{
     CommitOutcome, Generation, ProcessLock, RecordKey, SecureStorage, StorageFailure, Stored,
 };
+use crate::secret::scrub_stack;
 
 /// The format of a sealed value: format, its complement (so that a flipped bit is not taken for a newer format), the id
 /// of the key, the nonce, the encrypted value, the tag of 16 bytes.
@@ -30,16 +31,15 @@ pub(crate) struct KeyId(pub(crate) [u8; 8]);
 
 /// What values are sealed with: 32 random bytes, overwritten when dropped.
 pub(crate) struct DataKey {
-    key: Zeroizing<[u8; 32]>,
+    /// On the heap: a key that is handed on by value would leave copies on the stack.
+    key: Box<Zeroizing<[u8; 32]>>,
     id: KeyId,
 }
 
 impl DataKey {
-    pub(crate) fn new(key: Zeroizing<[u8; 32]>) -> Self {
-        let mut digest = Sha256::new();
-        digest.update(b"gatepass data key id");
-        digest.update(*key);
-        let digest: [u8; 32] = digest.finalize().into();
+    pub(crate) fn new(key: Box<Zeroizing<[u8; 32]>>) -> Self {
+        let digest = Self::digest(&key);
+        scrub_stack();
         let [a, b, c, d, e, f, g, h, ..] = digest;
         Self {
             key,
@@ -47,9 +47,27 @@ impl DataKey {
         }
     }
 
+    #[inline(never)]
+    fn digest(key: &[u8; 32]) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        digest.update(b"gatepass data key id");
+        digest.update(key);
+        digest.finalize().into()
+    }
+
+    /// From bytes that somebody else keeps. `None` if they are not 32.
+    pub(crate) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        let mut key = Box::new(Zeroizing::new([0; 32]));
+        if bytes.len() != key.len() {
+            return None;
+        }
+        key.copy_from_slice(bytes);
+        Some(Self::new(key))
+    }
+
     pub(crate) fn random() -> Result<Self, StorageFailure> {
-        let mut key = Zeroizing::new([0; 32]);
-        fill(&mut *key)?;
+        let mut key = Box::new(Zeroizing::new([0; 32]));
+        fill(key.as_mut_slice())?;
         Ok(Self::new(key))
     }
 
@@ -75,15 +93,16 @@ impl DataKey {
         value: &[u8],
     ) -> Result<Vec<u8>, StorageFailure> {
         // Room for the tag as well, so that the plain value is not left behind by a move.
-        let mut encrypted = Vec::with_capacity(value.len().saturating_add(16));
+        let mut encrypted = Zeroizing::new(Vec::with_capacity(value.len().saturating_add(16)));
         encrypted.extend_from_slice(value);
-        self.cipher()
-            .encrypt_in_place(&XNonce::from(nonce), &context(self.id, name), &mut encrypted)
-            .map_err(|_| StorageFailure::Failed("a value is too long to be sealed".to_owned()))?;
+        let done = self.encrypt(&XNonce::from(nonce), &context(self.id, name), &mut encrypted);
+        // The cipher works on several blocks at a time, on the stack.
+        scrub_stack();
+        done.map_err(|_| StorageFailure::Failed("a value is too long to be sealed".to_owned()))?;
         let mut sealed = vec![FORMAT, !FORMAT];
         sealed.extend_from_slice(&self.id.0);
         sealed.extend_from_slice(&nonce);
-        sealed.append(&mut encrypted);
+        sealed.extend_from_slice(&encrypted);
         Ok(sealed)
     }
 
@@ -94,18 +113,30 @@ impl DataKey {
             return Err(Unopened::OtherKey(envelope.key));
         }
         let mut value = Zeroizing::new(envelope.encrypted.to_vec());
-        self.cipher()
-            .decrypt_in_place(
-                &XNonce::from(envelope.nonce),
-                &context(self.id, name),
-                &mut *value,
-            )
-            .map_err(|_| Unopened::Damaged("is damaged or not the record that was sealed under this name"))?;
+        let done = self.decrypt(&XNonce::from(envelope.nonce), &context(self.id, name), &mut value);
+        scrub_stack();
+        done.map_err(|_| Unopened::Damaged("is damaged or not the record that was sealed under this name"))?;
         Ok(value)
     }
 
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(&Key::from(*self.key))
+    #[inline(never)]
+    fn encrypt(
+        &self,
+        nonce: &XNonce,
+        context: &[u8],
+        value: &mut Vec<u8>,
+    ) -> chacha20poly1305::aead::Result<()> {
+        XChaCha20Poly1305::new(Key::cast_from_core(&self.key)).encrypt_in_place(nonce, context, value)
+    }
+
+    #[inline(never)]
+    fn decrypt(
+        &self,
+        nonce: &XNonce,
+        context: &[u8],
+        value: &mut Vec<u8>,
+    ) -> chacha20poly1305::aead::Result<()> {
+        XChaCha20Poly1305::new(Key::cast_from_core(&self.key)).decrypt_in_place(nonce, context, value)
     }
 }
 

@@ -69,7 +69,11 @@ impl Inner {
             issuer: server.issuer_identifier(),
             iss_required: server.sends_iss(),
         };
-        let outcome = callback.validate(&expected);
+        let outcome = callback.validate(&expected).map_err(|mut refusal| {
+            // A server that says back what it was asked does not get it into our error.
+            refusal.error = refusal.error.without(&flow.secrets());
+            refusal
+        });
         if let Err(refusal) = &outcome
             && !refusal.ends_flow
         {

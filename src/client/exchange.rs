@@ -39,7 +39,12 @@ impl Accepted {
                 (Err(error), true)
             }
         };
-        let mut outcome = outcome.map_err(|error| error.with_diagnostic_id(&id));
+        let mut outcome = outcome.map_err(|error| {
+            let error = error.without(&self.flow.secrets());
+            error
+                .without(&[self.callback.code().expose()])
+                .with_diagnostic_id(&id)
+        });
         if over {
             // The code is spent, whatever came of it; what is left of the sign-in is no longer needed.
             let removed = inner.context.remove(&self.key, self.stored).await;

@@ -1,7 +1,7 @@
 //! The stored form of a sign-in that is under way: everything a redirect needs to be finished, perhaps by another
 //! process than the one that opened the browser.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -12,7 +12,7 @@ use crate::protocol::redirect::RedirectUri;
 use crate::protocol::resource::Resource;
 use crate::protocol::token::RefreshToken;
 use crate::secret::Secret;
-use crate::session::record::{SignedIn, Zeroing, decode_signed_in, encode_signed_in};
+use crate::session::record::{SignedIn, decode_signed_in, encode_signed_in};
 
 const VERSION: u64 = 1;
 
@@ -62,42 +62,54 @@ impl FlowRecord {
         }
     }
 
+    /// What no error of this sign-in may tell. The redirect's own code is known to whoever has read it.
+    pub(crate) fn secrets(&self) -> Vec<&str> {
+        let mut secrets = vec![self.state.expose(), self.nonce.expose(), self.verifier.expose()];
+        if let Some(Provisional { tokens, code }) = self.provisional() {
+            secrets.push(code.expose());
+            secrets.extend(tokens.secrets());
+        }
+        secrets
+    }
+
     pub(crate) fn refresh_token(&self) -> Option<RefreshToken> {
         self.provisional()
             .and_then(|provisional| provisional.tokens.refresh_token.clone())
     }
 
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let (claimed, tokens, code) = match &self.progress {
-            Progress::Waiting => (Value::Null, Value::Null, Value::Null),
-            Progress::Claimed { unix_millis } => (Value::from(*unix_millis), Value::Null, Value::Null),
+        let resources: Vec<&str> = self.resources.iter().map(Resource::as_str).collect();
+        let mut object = Object::default();
+        // One by one: the macro would copy what is given to it, and nobody overwrites the first copy.
+        let mut insert = |name: &str, value: Value| drop(object.0.insert(name.to_owned(), value));
+        insert("v", VERSION.into());
+        insert("client_id", self.client_id.as_str().into());
+        insert("state", self.state.expose().into());
+        insert("nonce", self.nonce.expose().into());
+        insert("verifier", self.verifier.expose().into());
+        insert("redirect", self.redirect.as_str().into());
+        insert("scope", self.scope.as_str().into());
+        insert("max_age", self.max_age.into());
+        insert("diagnostic_id", self.diagnostic_id.as_str().into());
+        insert("expires_unix_millis", self.expires_unix_millis.into());
+        insert("metadata", String::from_utf8_lossy(&self.metadata).into());
+        insert("acr_values", self.acr_values.as_slice().into());
+        insert("resources", resources.into());
+        let (mut claimed, mut tokens, mut code) = (Value::Null, Value::Null, Value::Null);
+        match &self.progress {
+            Progress::Waiting => {}
+            Progress::Claimed { unix_millis } => claimed = (*unix_millis).into(),
             Progress::Provisional(provisional) => {
                 let mut members = Map::new();
                 encode_signed_in(&provisional.tokens, &mut members);
-                let code = Value::from(provisional.code.expose());
-                (Value::Null, Value::Object(members), code)
+                tokens = Value::Object(members);
+                code = provisional.code.expose().into();
             }
-        };
-        let resources: Vec<&str> = self.resources.iter().map(Resource::as_str).collect();
-        let value = Zeroing(json!({
-            "v": VERSION,
-            "client_id": self.client_id,
-            "state": self.state.expose(),
-            "nonce": self.nonce.expose(),
-            "verifier": self.verifier.expose(),
-            "redirect": self.redirect.as_str(),
-            "scope": self.scope,
-            "max_age": self.max_age,
-            "diagnostic_id": self.diagnostic_id,
-            "expires_unix_millis": self.expires_unix_millis,
-            "metadata": String::from_utf8_lossy(&self.metadata),
-            "claimed_unix_millis": claimed,
-            "tokens": tokens,
-            "code": code,
-            "acr_values": self.acr_values,
-            "resources": resources,
-        }));
-        Zeroizing::new(value.0.to_string().into_bytes())
+        }
+        insert("claimed_unix_millis", claimed);
+        insert("tokens", tokens);
+        insert("code", code);
+        object.encode()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use tracing::debug;
 
 use super::Inner;
@@ -14,7 +16,7 @@ use crate::session::listening::Listening;
 pub(super) fn serve(listening: Listening, inner: &Arc<Inner>, attempt: &Arc<Attempt>) {
     let judge = {
         let inner = Arc::clone(inner);
-        move |url: String| judge(Arc::clone(&inner), url)
+        move |url: Zeroizing<String>| judge(Arc::clone(&inner), url)
     };
     let over = Arc::clone(attempt);
     listening.serve(&inner.context, judge, async move { drop(over.ended().await) });
@@ -22,7 +24,7 @@ pub(super) fn serve(listening: Listening, inner: &Arc<Inner>, attempt: &Arc<Atte
 
 /// Decides about one request to the redirect URI. The work runs on its own: a browser that hangs up cannot stop
 /// an exchange half-way.
-async fn judge(inner: Arc<Inner>, url: String) -> Verdict {
+async fn judge(inner: Arc<Inner>, url: Zeroizing<String>) -> Verdict {
     let (tell, verdict) = tokio::sync::oneshot::channel();
     let context = Arc::clone(&inner.context);
     context.spawn(async move {

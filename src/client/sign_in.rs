@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, info};
+use zeroize::Zeroizing;
 
 use super::flow::{FlowRecord, Progress};
 use super::listening;
@@ -64,7 +65,7 @@ impl Client {
         };
         match returned {
             Ok(UserAgentReturn::Opened) => pending.wait().await,
-            Ok(UserAgentReturn::Redirected(url)) => match self.resume_sign_in(&url).await {
+            Ok(UserAgentReturn::Redirected(url)) => match self.resume_sign_in(&Zeroizing::new(url)).await {
                 // The redirect came by another way as well, and that one was faster (PL-24): its outcome is ours.
                 Err(error)
                     if error.kind() == ErrorKind::AlreadyHandled
@@ -130,7 +131,7 @@ impl Client {
     /// [`ErrorKind::AlreadyHandled`] if it was delivered before; else as [`sign_in`](Client::sign_in).
     pub async fn resume_sign_in(&self, redirect_url: &str) -> Result<Session> {
         let inner = Arc::clone(&self.0);
-        let url = redirect_url.to_owned();
+        let url = Zeroizing::new(redirect_url.to_owned());
         self.0
             .context
             .run(async move {
@@ -174,7 +175,7 @@ impl Inner {
             client_id: self.context.client_id.clone(),
             state: Secret::new(self.context.random_text()?),
             nonce: Secret::new(self.context.random_text()?),
-            verifier: CodeVerifier::from_octets(&self.context.random_octets()?),
+            verifier: CodeVerifier::from_octets(&**self.context.random_octets()?),
             redirect,
             scope: scope.to_wire(),
             max_age: options.requested_max_age(),

@@ -9,8 +9,10 @@ use crate::adapters::memory::MemoryStorage;
 use crate::adapters::sealing::{DataKey, Sealed, Unopened};
 use crate::ports::{CommitOutcome, Generation, RecordKey, SecureStorage, StorageFailure};
 
-static KEY: LazyLock<Arc<DataKey>> = LazyLock::new(|| Arc::new(DataKey::new(Zeroizing::new([7; 32]))));
-static OTHER: LazyLock<Arc<DataKey>> = LazyLock::new(|| Arc::new(DataKey::new(Zeroizing::new([8; 32]))));
+static KEY: LazyLock<Arc<DataKey>> =
+    LazyLock::new(|| Arc::new(DataKey::new(Box::new(Zeroizing::new([7; 32])))));
+static OTHER: LazyLock<Arc<DataKey>> =
+    LazyLock::new(|| Arc::new(DataKey::new(Box::new(Zeroizing::new([8; 32])))));
 
 /// `o`: the rest is what is found in storage. Anything else: the first line is a name, the second a list of changes (three
 /// bytes each, in hexadecimal or raw), the rest a value to seal.

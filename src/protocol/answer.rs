@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode, header};
-use serde_json::Value;
 
 use super::callback::https_only;
 use super::json::Object;
@@ -33,20 +32,6 @@ pub(crate) fn is_content(headers: &HeaderMap, essence: &str) -> bool {
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
         .is_some_and(|found| found.trim().eq_ignore_ascii_case(essence))
-}
-
-/// Takes what was sent out of the texts of an error. Before they are cut: half a token is too much. Shorter than eight
-/// bytes nothing is a secret, and could be a part of any word.
-pub(crate) fn redact(object: &mut Object, sent: &[&str]) {
-    for name in ["error", "error_description", "error_uri"] {
-        if let Some(Value::String(text)) = object.0.get_mut(name) {
-            for secret in sent.iter().filter(|secret| secret.len() >= 8) {
-                if text.contains(secret) {
-                    *text = text.replace(secret, "(redacted)");
-                }
-            }
-        }
-    }
 }
 
 /// The `error` of an OAuth error body, if it is one.

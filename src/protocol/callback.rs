@@ -220,6 +220,7 @@ impl Callback {
         )
         .with_clause("RFC 6749 §4.1.2.1")
         .with_server(server)
+        .without(&self.form.get("code").into_iter().collect::<Vec<_>>())
     }
 }
 

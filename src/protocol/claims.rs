@@ -28,7 +28,7 @@ impl ClaimsRequest {
         if text.len() > MAX_BYTES {
             return refuse("is longer than 4 KiB");
         }
-        let object = match Object::parse(text.as_bytes()) {
+        let mut object = match Object::parse(text.as_bytes()) {
             Ok(object) => object,
             Err(e) => return refuse(&format!("is {e}")),
         };
@@ -40,7 +40,7 @@ impl ClaimsRequest {
         Ok(Self {
             acr_values: essential_acr(&object),
             auth_time: essential(&object, "auth_time").is_some(),
-            json: Value::Object(object.0).to_string(),
+            json: Value::Object(std::mem::take(&mut object.0)).to_string(),
         })
     }
 

@@ -16,15 +16,15 @@ pub(crate) enum FormError {
     Duplicate,
 }
 
-/// Decoded parameters, each name once.
-pub(crate) struct Form(Vec<(String, String)>);
+/// Decoded parameters, each name once. A code may be among them: they are overwritten when they are dropped.
+pub(crate) struct Form(Vec<(String, Zeroizing<String>)>);
 
 impl Form {
     pub(crate) fn parse(query: &str) -> Result<Self, FormError> {
-        let mut pairs: Vec<(String, String)> = Vec::new();
+        let mut pairs: Vec<(String, Zeroizing<String>)> = Vec::new();
         for part in query.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let name = decode(name)?;
+            let name = std::mem::take(&mut *decode(name)?);
             if pairs.iter().any(|(known, _)| *known == name) {
                 return Err(FormError::Duplicate);
             }
@@ -43,8 +43,8 @@ impl Form {
     }
 }
 
-fn decode(text: &str) -> Result<String, FormError> {
-    let mut bytes = Vec::with_capacity(text.len());
+fn decode(text: &str) -> Result<Zeroizing<String>, FormError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
@@ -57,7 +57,13 @@ fn decode(text: &str) -> Result<String, FormError> {
             other => other,
         });
     }
-    String::from_utf8(bytes).map_err(|_| FormError::Encoding)
+    match String::from_utf8(std::mem::take(&mut *bytes)) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(FormError::Encoding)
+        }
+    }
 }
 
 fn hex(byte: u8) -> Option<u8> {
@@ -67,9 +73,16 @@ fn hex(byte: u8) -> Option<u8> {
 }
 
 /// Encodes a request body. The buffer may hold a code or a token and is overwritten when dropped.
-pub(crate) fn encode<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Zeroizing<Vec<u8>> {
-    // Room for a long token, so that growing does not leave half-written copies on the heap.
-    let mut body = form_urlencoded::Serializer::new(String::with_capacity(4096));
+pub(crate) fn encode<'a>(
+    pairs: impl IntoIterator<Item = (&'a str, &'a str), IntoIter: Clone>,
+) -> Zeroizing<Vec<u8>> {
+    let pairs = pairs.into_iter();
+    // Room for everything even if every byte is escaped: growing would leave half-written copies on the heap.
+    let longest: usize = pairs
+        .clone()
+        .map(|(name, value)| 3 * (name.len() + value.len()) + 2)
+        .sum();
+    let mut body = form_urlencoded::Serializer::new(String::with_capacity(longest));
     body.extend_pairs(pairs);
     Zeroizing::new(body.finish().into_bytes())
 }

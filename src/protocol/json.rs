@@ -7,14 +7,47 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::secret::SecretBuffer;
 
 /// The deepest nesting accepted.
 pub(crate) const MAX_DEPTH: usize = 32;
 
-/// A JSON object that kept the rules above.
-#[derive(Clone, Debug, Default)]
+/// A JSON object that kept the rules above. Its texts may be tokens: they do not print, and are overwritten when it is
+/// dropped.
+#[derive(Clone, Default)]
 pub(crate) struct Object(pub(crate) Map<String, Value>);
+
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(wipe);
+    }
+}
+
+/// A value that may hold tokens, until it is known to be an object.
+struct Wiped(Value);
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(members) => members.values_mut().for_each(wipe),
+        _ => {}
+    }
+}
 
 /// Why bytes are not such an object. Holds no content: it may be a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +83,8 @@ impl Object {
 
     fn read(bytes: &[u8], repeated: Repeated) -> Result<Self, JsonError> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let plain = bytes.contains(&b'\\').then(|| without_needless_escapes(bytes));
+        let bytes = plain.as_ref().map_or(bytes, |plain| plain.as_slice());
         let value = match value_of(bytes, repeated) {
             // One lifetime that no float holds must not cost the tokens beside it (RFC 8259 §6 leaves the range to us).
             Err(e) if e.to_string().starts_with(OUT_OF_RANGE) => {
@@ -57,10 +92,18 @@ impl Object {
             }
             read => read,
         };
-        match value.map_err(|e| classify(&e))? {
-            Value::Object(map) => Ok(Self(map)),
+        match &mut value.map_err(|e| classify(&e))?.0 {
+            Value::Object(map) => Ok(Self(std::mem::take(map))),
             _ => Err(JsonError::NotAnObject),
         }
+    }
+
+    /// As text, in a buffer that is overwritten.
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut buffer = SecretBuffer::default();
+        // Neither a buffer in memory nor a map of texts can fail.
+        drop(serde_json::to_writer(&mut buffer, &self.0));
+        buffer.into_bytes()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
@@ -115,6 +158,47 @@ pub(crate) fn number_to_seconds(number: &Number) -> Option<i64> {
     (seconds.abs() <= YEAR_9999).then_some(seconds)
 }
 
+/// The same JSON, without the escapes that strings do not need: `\/`, and `\u0041` for a letter. The parser copies a string
+/// with an escape in it to a place of its own, which nobody overwrites, and some servers write the slashes of tokens so.
+fn without_needless_escapes(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut plain = Zeroizing::new(Vec::with_capacity(bytes.len()));
+    let mut rest = bytes;
+    let mut in_string = false;
+    while let Some((first, after)) = rest.split_first() {
+        let (kept, used) = match (first, after) {
+            (b'"', _) => {
+                in_string = !in_string;
+                (None, 1)
+            }
+            (b'\\', [b'/', ..]) if in_string => (Some(b'/'), 2),
+            (b'\\', [b'u', digits @ ..]) if in_string => (needless(digits), 6),
+            // Whatever it stands for, the next character does not end the string.
+            (b'\\', [_, ..]) => (None, 2),
+            _ => (None, 1),
+        };
+        let used = if *first == b'\\' && kept.is_none() {
+            2
+        } else {
+            used
+        };
+        let (written, after) = rest.split_at_checked(used).unwrap_or((rest, &[]));
+        match kept {
+            Some(byte) => plain.push(byte),
+            None => plain.extend_from_slice(written),
+        }
+        rest = after;
+    }
+    plain
+}
+
+/// A visible ASCII character that four digits stand for, if it needs no escape.
+fn needless(digits: &[u8]) -> Option<u8> {
+    let digits = std::str::from_utf8(digits.get(..4)?).ok()?;
+    let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let byte = u8::from_str_radix(digits, 16).ok().filter(|_| is_hex)?;
+    (matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b'\\')).then_some(byte)
+}
+
 const DUPLICATE: &str = "duplicate name";
 const TOO_DEEP: &str = "too deep";
 /// As the JSON library says it.
@@ -129,13 +213,13 @@ enum Repeated {
 }
 
 /// The one value that the bytes are.
-fn value_of(bytes: &[u8], repeated: Repeated) -> serde_json::Result<Value> {
+fn value_of(bytes: &[u8], repeated: Repeated) -> serde_json::Result<Wiped> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let strict = Strict {
         depth: MAX_DEPTH,
         repeated,
     };
-    let value = strict.deserialize(&mut reader)?;
+    let value = Wiped(strict.deserialize(&mut reader)?);
     reader.end()?;
     Ok(value)
 }
@@ -238,31 +322,37 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
         let inner = self.deeper()?;
-        let mut items = Vec::new();
+        let mut items = Wiped(Value::Array(Vec::new()));
         while let Some(item) = seq.next_element_seed(inner)? {
-            items.push(item);
+            if let Value::Array(items) = &mut items.0 {
+                items.push(item);
+            }
         }
-        Ok(Value::Array(items))
+        Ok(items.0.take())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let inner = self.deeper()?;
-        let mut members = Map::new();
+        let mut members = Object::default();
         while let Some(name) = map.next_key::<String>()? {
-            if !members.contains_key(&name) {
+            if !members.0.contains_key(&name) {
                 let value = map.next_value_seed(inner)?;
-                members.insert(name, value);
+                members.0.insert(name, value);
                 continue;
             }
             if self.repeated == Repeated::Refused {
                 return Err(A::Error::custom(DUPLICATE));
             }
-            let value = map.next_value_seed(inner)?;
-            if members.get(&name) != Some(&value) {
-                members.insert(name, Value::Null);
+            let value = Wiped(map.next_value_seed(inner)?);
+            match members.0.get_mut(&name) {
+                Some(first) if *first != value.0 => {
+                    wipe(first);
+                    *first = Value::Null;
+                }
+                _ => {}
             }
         }
-        Ok(Value::Object(members))
+        Ok(Value::Object(std::mem::take(&mut members.0)))
     }
 }
 
@@ -320,6 +410,39 @@ mod tests {
             Object::parse(b"\xef\xbb\xbf{}").is_ok(),
             "a leading byte-order mark is tolerated"
         );
+    }
+
+    #[test]
+    fn escapes_that_no_string_needs_are_resolved_and_no_others() {
+        for (text, plain) in [
+            (r#"{"a":"x\/y\u002d\u002Fz"}"#, r#"{"a":"x/y-/z"}"#),
+            (r#"{"a\u0061":"\u0041"}"#, r#"{"aa":"A"}"#),
+            (r#"{"a":"\\/\\u0041\"/\""}"#, r#"{"a":"\\/\\u0041\"/\""}"#),
+            (
+                r#"{"a":"\u0022\u005c\u000a\u00e9\ud83d\ude00"}"#,
+                r#"{"a":"\u0022\u005c\u000a\u00e9\ud83d\ude00"}"#,
+            ),
+            // No JSON, and it stays none.
+            (r#"{\u0022a":1}"#, r#"{\u0022a":1}"#),
+            (r#"{"a":"\u+041\u00"}"#, r#"{"a":"\u+041\u00"}"#),
+            (r#"{"a":"\"#, r#"{"a":"\"#),
+            (r"\/", r"\/"),
+        ] {
+            assert_eq!(
+                &*without_needless_escapes(text.as_bytes()),
+                plain.as_bytes(),
+                "{text}"
+            );
+            let plainly: Result<Value, _> = serde_json::from_str(text);
+            let ours = Object::parse(text.as_bytes()).map(|object| Value::Object(object.0.clone()));
+            assert_eq!(ours.ok(), plainly.ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_object_does_not_print_its_texts() {
+        let object = Object::parse(br#"{"access_token":"t0k"}"#).unwrap();
+        assert_eq!(format!("{object:?}"), "{\"access_token\"}");
     }
 
     #[test]

@@ -21,7 +21,12 @@ pub(crate) fn request(client_id: &str, token: &RefreshToken) -> Zeroizing<Vec<u8
 }
 
 /// What the answer means. A `200` is success whatever its body says, for an unknown token too (RFC 7009 §2.2).
-pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Error> {
+pub(crate) fn read(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    token: &RefreshToken,
+) -> Result<(), Error> {
     if status == StatusCode::OK {
         return Ok(());
     }
@@ -39,7 +44,8 @@ pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Resu
         "the server did not revoke the token",
     )
     .with_clause("RFC 7009 §2.2.1")
-    .with_server(server);
+    .with_server(server)
+    .without(&[token.expose()]);
     // RFC 7009 §2.2.1: after a 503 the token still exists, and the client may try again.
     Err(match (status, retry_after_queued(headers)) {
         (StatusCode::SERVICE_UNAVAILABLE, wait) => error.with_retry_after(wait.unwrap_or(Duration::ZERO)),
@@ -63,6 +69,8 @@ mod tests {
     #[test]
     fn rv_06_rv_07_rv_08_bi_92_answers() {
         let headers = HeaderMap::new();
+        let token = RefreshToken::new("R".to_owned());
+        let read = |status, headers: &HeaderMap, body: &[u8]| read(status, headers, body, &token);
         assert!(read(StatusCode::OK, &headers, b"<html>").is_ok());
         for status in [302, 400, 401, 404, 500] {
             let error = read(StatusCode::from_u16(status).unwrap(), &headers, b"x").unwrap_err();

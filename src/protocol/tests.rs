@@ -14,7 +14,7 @@ use super::par::PushedRequest;
 use super::redirect::RedirectUri;
 use super::resource::Resource;
 use super::scope::Scope;
-use super::token::TokenAnswer;
+use super::token::{RefreshToken, TokenAnswer};
 use super::userinfo::Userinfo;
 use super::www_authenticate::Challenge;
 use super::{answer, form, revocation};
@@ -115,7 +115,12 @@ fn oa_41_bi_01_no_parser_panics_on_any_bytes() {
         ));
         drop(PushedRequest::read(&endpoint, status, &headers, &bytes, &[]));
         drop(Userinfo::read(status, &headers, &bytes, "alice"));
-        drop(revocation::read(status, &headers, &bytes));
+        drop(revocation::read(
+            status,
+            &headers,
+            &bytes,
+            &RefreshToken::new("R".to_owned()),
+        ));
         let _ = (answer::retry_after(&headers), answer::server_date(&headers));
         if let Ok(callback) = Callback::parse(&text) {
             let expected = callback::Expected {

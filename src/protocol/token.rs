@@ -9,7 +9,7 @@ use ::http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::answer::{host_of, is_json_content, oauth_error, redact, status_only, with_wait};
+use super::answer::{host_of, is_json_content, oauth_error, status_only, with_wait};
 use super::callback::ValidatedCallback;
 use super::form;
 use super::json::{self, JsonError, Object};
@@ -89,7 +89,7 @@ pub(crate) fn refresh_request(
     form::encode(grant.into_iter().chain(scope).chain(named(resources)))
 }
 
-fn named(resources: &[Resource]) -> impl Iterator<Item = (&str, &str)> {
+fn named(resources: &[Resource]) -> impl Iterator<Item = (&str, &str)> + Clone {
     resources.iter().map(|resource| ("resource", resource.as_str()))
 }
 
@@ -135,6 +135,27 @@ impl TokenAnswer {
         stage: Stage,
         sent: &[&str],
     ) -> Self {
+        let answer = Self::sort(status, headers, body, stage);
+        if matches!(answer, Self::Granted(_)) {
+            return answer;
+        }
+        // What came with an error is as secret as what was sent.
+        let object = Object::salvage(body).unwrap_or_default();
+        let issued = ["access_token", "refresh_token", "id_token"].map(|name| object.str(name));
+        let secrets: Vec<&str> = sent.iter().copied().chain(issued.into_iter().flatten()).collect();
+        match answer {
+            Self::Granted(response) => Self::Granted(response),
+            Self::Unusable { error, refresh_token } => Self::Unusable {
+                error: error.without(&secrets),
+                refresh_token,
+            },
+            Self::GrantRefused(error) => Self::GrantRefused(error.without(&secrets)),
+            Self::Rejected(error) => Self::Rejected(error.without(&secrets)),
+            Self::Unknown(error) => Self::Unknown(error.without(&secrets)),
+        }
+    }
+
+    fn sort(status: StatusCode, headers: &HeaderMap, body: &[u8], stage: Stage) -> Self {
         if status.is_redirection() {
             let to = headers
                 .get(header::LOCATION)
@@ -155,10 +176,7 @@ impl TokenAnswer {
                 .with_clause("RFC 9700 §4.12"),
             );
         }
-        let object = Object::parse(body).map(|mut object| {
-            redact(&mut object, sent);
-            object
-        });
+        let object = Object::parse(body);
         if status.is_success() {
             return match object {
                 // Not used, as two readers may see two answers in it; a refresh token that it names once is kept.

@@ -16,6 +16,13 @@ const MAX_LINE_BYTES: usize = 16 * 1024;
 const MAX_CHALLENGES: usize = 32;
 /// The most parameters that one challenge may have.
 const MAX_PARAMETERS: usize = 64;
+/// The errors of RFC 6750 §3.1 and RFC 9470 §3.
+const KNOWN_ERRORS: [&str; 4] = [
+    "invalid_request",
+    "invalid_token",
+    "insufficient_scope",
+    "insufficient_user_authentication",
+];
 /// The most authentication contexts that are listed.
 const MAX_ACR_VALUES: usize = 32;
 
@@ -153,13 +160,19 @@ impl Challenge {
 }
 
 impl fmt::Debug for Challenge {
-    /// Data of an unknown scheme may be a secret, so it does not print, nor do parameters nobody here knows.
+    /// The scheme, the names of the parameters, and an error that has a meaning. An API may quote the token it was sent in
+    /// any other text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.parameters.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Challenge")
             .field("scheme", &self.scheme)
-            .field("error", &self.error())
-            .field("error_description", &self.error_description())
-            .field("scope", &self.scope())
+            .field(
+                "error",
+                &self
+                    .parameter("error")
+                    .filter(|error| KNOWN_ERRORS.contains(error)),
+            )
+            .field("parameters", &names)
             .finish_non_exhaustive()
     }
 }
@@ -558,5 +571,13 @@ mod tests {
         let challenge = Challenge::parse("Negotiate c2VjcmV0").remove(0);
         assert_eq!(challenge.token68(), Some("c2VjcmV0"));
         assert!(!format!("{challenge:?}").contains("c2VjcmV0"));
+        let challenge = Challenge::parse(
+            r#"Bearer realm="t0k", error="invalid_token", scope="t0k", error_description="t0k""#,
+        );
+        let printed = format!("{challenge:?}");
+        assert!(
+            printed.contains("invalid_token") && !printed.contains("t0k"),
+            "{printed}"
+        );
     }
 }

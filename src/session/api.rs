@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -14,6 +15,7 @@ use super::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind, Result, ServerError, Stage};
 use crate::ports::{HttpRequest, HttpResponse};
 use crate::protocol::target::Target;
+use crate::protocol::token::AccessToken;
 use crate::protocol::userinfo::{Userinfo, UserinfoAnswer};
 use crate::protocol::www_authenticate::Challenge;
 
@@ -99,12 +101,14 @@ impl Session {
         let response = self
             .send_with_token(Stage::Userinfo, &Target::default(), request)
             .await?;
+        let (response, token) = response;
         let answer = Userinfo::read(
             response.status,
             &response.headers,
             &response.body,
             claims.subject(),
-        )?;
+        )
+        .map_err(|error| error.without(&[token.expose()]))?;
         let signed = match answer {
             UserinfoAnswer::Claims(userinfo) => return Ok(userinfo),
             UserinfoAnswer::Signed(signed) => signed,
@@ -120,16 +124,19 @@ impl Session {
         stage: Stage,
         target: &Target,
         request: HttpRequest,
-    ) -> Result<HttpResponse> {
+    ) -> Result<(HttpResponse, AccessToken)> {
         let snapshot = self.current(target).await?;
         let response = self.send_once(stage, request.clone(), &snapshot).await?;
         if !snapshot.can_refresh || !refuses_token(response.status, &response.headers) {
-            return Ok(response);
+            return Ok((response, snapshot.token.clone()));
         }
         // If the token was replaced while the request was under way, that is the refresh.
         match self.after_refusal(target, &snapshot).await? {
-            Some(newer) => self.send_once(stage, request, &newer).await,
-            None => Ok(response),
+            Some(newer) => {
+                let response = self.send_once(stage, request, &newer).await?;
+                Ok((response, newer.token.clone()))
+            }
+            None => Ok((response, snapshot.token.clone())),
         }
     }
 
@@ -257,13 +264,15 @@ impl ApiRequest {
         let context = &self.session.slot.context;
         let response = if let Some(target) = context.target_of(&request.url) {
             let target = target.clone();
-            self.session.send_with_token(Stage::Api, &target, request).await?
+            let (response, token) = self.session.send_with_token(Stage::Api, &target, request).await?;
+            (response, Some(token))
         } else {
             let core = context.clone();
             let exchange = async move { core.send(Stage::Api, request).await };
-            context.run(exchange).await?
+            (context.run(exchange).await?, None)
         };
-        Ok(ApiResponse(response))
+        let (response, token) = response;
+        Ok(ApiResponse(response, token))
     }
 }
 
@@ -283,7 +292,7 @@ impl ApiRequest {
 /// assert!(answer.text().contains(&me.name));
 /// # Ok(()) }) }
 /// ```
-pub struct ApiResponse(HttpResponse);
+pub struct ApiResponse(HttpResponse, Option<AccessToken>);
 
 impl ApiResponse {
     /// The status.
@@ -334,9 +343,11 @@ impl ApiResponse {
             ),
             _ => ("api_refused", "the API refused the request".to_owned()),
         };
+        let sent: Vec<&str> = self.1.iter().map(AccessToken::expose).collect();
         Err(Error::new(ErrorKind::Server, Stage::Api, code, message)
             .with_clause("RFC 6750 §3.1")
-            .with_server(server))
+            .with_server(server)
+            .without(&sent))
     }
 
     /// What the API wants, as it says in `WWW-Authenticate` (RFC 9110 §11.6.1): for `insufficient_scope` the scope it
@@ -389,11 +400,21 @@ impl ApiResponse {
     /// [`ErrorKind::Protocol`], code `api_json`, if it is not JSON of this shape.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(self.bytes()).map_err(|e| {
+            // Its own words quote what was found there, which may be anything.
+            let why = match e.classify() {
+                Category::Data => "has another shape than expected",
+                Category::Syntax | Category::Io => "is not JSON",
+                Category::Eof => "ends too early",
+            };
             Error::protocol(
                 Stage::Api,
                 "api_json",
                 "RFC 8259",
-                format!("the API's answer is not the JSON expected: {e}"),
+                format!(
+                    "the API's answer {why}, at line {} column {}",
+                    e.line(),
+                    e.column()
+                ),
             )
         })
     }

@@ -124,7 +124,7 @@ impl Context {
         let response = self
             .post_grant(Stage::Revocation, endpoint, body, REVOCATION_TIMEOUT)
             .await?;
-        revocation::read(response.status, &response.headers, &response.body)?;
+        revocation::read(response.status, &response.headers, &response.body, token)?;
         Ok(true)
     }
 }

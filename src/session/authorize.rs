@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use bytes::Bytes;
 use url::Url;
-use zeroize::Zeroizing;
 
 use super::Session;
 use super::snapshot::Snapshot;
@@ -12,6 +12,7 @@ use crate::error::{Error, Result, Stage};
 use crate::protocol::target::Target;
 use crate::protocol::token::AccessToken;
 use crate::protocol::www_authenticate::Challenge;
+use crate::secret::SecretBuffer;
 
 /// Whether a request got a token.
 ///
@@ -145,8 +146,11 @@ impl Session {
 
 /// The header value of a token; it does not print.
 pub(super) fn bearer(stage: Stage, token: &AccessToken) -> Result<HeaderValue> {
-    let value = Zeroizing::new(format!("Bearer {}", token.expose()));
-    let mut value = HeaderValue::from_str(&value)
+    let mut value = SecretBuffer::default();
+    value.extend(b"Bearer ");
+    value.extend(token.expose().as_bytes());
+    // The header owns these very bytes, and they are overwritten when the last copy of it is dropped.
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(value.into_bytes()))
         .map_err(|_| Error::internal(stage, "an access token that cannot stand in a header was stored"))?;
     value.set_sensitive(true);
     Ok(value)

@@ -225,9 +225,10 @@ impl Context {
     }
 
     /// 32 random octets (RFC 7636 §7.1, RFC 6749 §10.10).
-    pub(crate) fn random_octets(&self) -> Result<[u8; 32]> {
-        let mut octets = [0; 32];
-        self.ports.random.fill(&mut octets).map_err(|failure| {
+    pub(crate) fn random_octets(&self) -> Result<Box<Zeroizing<[u8; 32]>>> {
+        // On the heap: a value that is handed on leaves copies on the stack.
+        let mut octets = Box::new(Zeroizing::new([0; 32]));
+        self.ports.random.fill(octets.as_mut_slice()).map_err(|failure| {
             Error::new(
                 ErrorKind::Internal,
                 Stage::AuthorizationRequest,
@@ -241,7 +242,7 @@ impl Context {
 
     /// 43 characters that nobody can guess.
     pub(crate) fn random_text(&self) -> Result<String> {
-        Ok(URL_SAFE_NO_PAD.encode(self.random_octets()?))
+        Ok(URL_SAFE_NO_PAD.encode(self.random_octets()?.as_slice()))
     }
 
     /// A name for one attempt, to find it in the logs. Short, and of no use for anything else.

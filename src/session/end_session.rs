@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::debug;
+use zeroize::Zeroizing;
 
 use super::context::{Context, no_user_agent};
 use super::listening::Listening;
@@ -98,7 +99,7 @@ impl Context {
         if let (Some(listening), Some(redirect)) = (listening, return_to.clone()) {
             let judge = {
                 let (state, came_back) = (state.clone(), Arc::clone(&came_back));
-                move |url: String| {
+                move |url: Zeroizing<String>| {
                     let verdict = judge(&url, &redirect, &state, &came_back);
                     async move { verdict }
                 }

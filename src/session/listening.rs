@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::context::Context;
 use crate::error::Result;
 #[cfg(not(feature = "loopback"))]
@@ -49,7 +51,7 @@ impl Listening {
         judge: J,
         over: impl Future<Output = ()> + Send + 'static,
     ) where
-        J: Fn(String) -> V + Send + Sync + 'static,
+        J: Fn(Zeroizing<String>) -> V + Send + Sync + 'static,
         V: Future<Output = Verdict> + Send + 'static,
     {
         if let Some(listener) = self.listener {
@@ -87,7 +89,7 @@ impl Listening {
         _judge: J,
         _over: impl Future<Output = ()> + Send + 'static,
     ) where
-        J: Fn(String) -> V + Send + Sync + 'static,
+        J: Fn(Zeroizing<String>) -> V + Send + Sync + 'static,
         V: Future<Output = Verdict> + Send + 'static,
     {
     }

@@ -180,6 +180,19 @@ impl SignedIn {
             .map(|(_, token)| token)
     }
 
+    /// What no error of this session may tell.
+    pub(crate) fn secrets(&self) -> Vec<&str> {
+        let others = self.others.iter().map(|(_, access)| access);
+        let access = self
+            .access_token
+            .iter()
+            .chain(others)
+            .map(|access| access.token.expose());
+        let refresh = self.refresh_token.iter().map(RefreshToken::expose);
+        let id = self.id_token.iter().map(IdToken::expose);
+        access.chain(refresh).chain(id).collect()
+    }
+
     /// The token that came with this generation, whatever it is for.
     pub(crate) fn newest_token(&self, generation: u64) -> Option<&StoredAccessToken> {
         let others = self.others.iter().map(|(_, token)| token);
@@ -262,8 +275,7 @@ impl SessionRecord {
             }
             Standing::SignedIn(session) => encode_signed_in(session, &mut members),
         }
-        let value = Zeroing(Value::Object(members));
-        Zeroizing::new(value.0.to_string().into_bytes())
+        Object(members).encode()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
@@ -466,25 +478,6 @@ fn end_reason(name: &str) -> Option<EndReason> {
     ]
     .into_iter()
     .find(|reason| reason.name() == name)
-}
-
-/// JSON that held tokens: its strings are overwritten when it is dropped.
-pub(crate) struct Zeroing(pub(crate) Value);
-
-impl Drop for Zeroing {
-    fn drop(&mut self) {
-        wipe(&mut self.0);
-    }
-}
-
-fn wipe(value: &mut Value) {
-    use zeroize::Zeroize as _;
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(members) => members.values_mut().for_each(wipe),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

@@ -80,10 +80,27 @@ impl Refresh {
         let _gate = self.slot.gate.lock().await;
         let lease = self.lease().await?;
         self.write_held().await?;
-        let mut current = self.reread().await?;
+        let current = self.reread().await?;
         if let Some(snapshot) = self.adopt(&current.record, seen) {
             return Ok(snapshot);
         }
+        let known = current.record.clone();
+        let refreshed = self.refresh(server, current, seen, attempt_id).await;
+        // A server that says back what it knows does not get it into our error.
+        refreshed.map_err(|error| match known.signed_in() {
+            Some(session) => error.without(&session.secrets()),
+            None => error,
+        })
+    }
+
+    /// Sends the request, unless what was read before shows that none is needed.
+    async fn refresh(
+        &self,
+        server: Result<Arc<AuthorizationServer>>,
+        mut current: Seen,
+        seen: u64,
+        attempt_id: &str,
+    ) -> Outcome {
         let server = server?;
         if let Some(id_token) = unverified(&current.record) {
             // The tokens of an earlier refresh wait for the server's keys only.

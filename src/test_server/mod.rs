@@ -79,7 +79,7 @@ pub use browser::{TestBrowser, TestBrowserError};
 pub use builder::TestServerBuilder;
 pub use canned::CannedAnswer;
 pub use clock::{ClockOffset, TestClock};
-pub use faults::{Endpoint, FaultError, FaultPlan, FaultPoint, PlannedFault};
+pub use faults::{Endpoint, FaultError, FaultPlan, FaultPoint, Gate, PlannedFault};
 pub use grants::Rotation;
 pub use keys::SigningAlgorithm;
 pub use mistakes::Mistake;

@@ -419,14 +419,13 @@ impl UserAgent for Browser {
             "user agent return",
             &UserAgentReturn::Redirected(request.authorization_url),
         );
-        match back {
-            Ok(Some(back)) => {
-                drop(self.0.deliver(&back).await);
-                Ok(UserAgentReturn::Opened)
-            }
-            // The user is left with an error page, and closes it.
-            _ => Err(UserAgentFailure::Cancelled),
+        if let Ok(Some(back)) = back
+            && self.0.deliver(&back).await == Ok(200)
+        {
+            return Ok(UserAgentReturn::Opened);
         }
+        // The user is left with an error page, and closes it.
+        Err(UserAgentFailure::Cancelled)
     }
 }
 

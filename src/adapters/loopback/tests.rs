@@ -30,8 +30,8 @@ fn serve(listener: Listener) -> Open {
     let (over, is_over) = oneshot::channel();
     let judge = {
         let asked = Arc::clone(&asked);
-        move |url: String| {
-            asked.lock().unwrap().push(url.clone());
+        move |url: Zeroizing<String>| {
+            asked.lock().unwrap().push(url.to_string());
             async move {
                 if url.contains("code=good") {
                     Verdict::Accepted

@@ -350,23 +350,6 @@ async fn a_connection_that_nobody_takes_up_is_not_sent() {
 }
 
 #[test]
-fn growing_keeps_what_was_read() {
-    let mut body = Zeroizing::new(Vec::new());
-    for chunk in [&b"abc"[..], &[b'x'; 5_000], b"z"] {
-        grow(&mut body, chunk.len());
-        let before = body.as_ptr();
-        body.extend_from_slice(chunk);
-        assert_eq!(
-            body.as_ptr(),
-            before,
-            "it was large enough, so nothing was left behind"
-        );
-    }
-    assert_eq!(body.len(), 5_004);
-    assert!(body.starts_with(b"abcx") && body.ends_with(b"xz"));
-}
-
-#[test]
 fn an_answer_that_came_while_the_process_was_frozen_is_read() {
     use std::io::{Read as _, Write as _};
     use std::time::{Duration, Instant};

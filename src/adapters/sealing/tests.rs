@@ -7,7 +7,7 @@ use crate::ports::conformance;
 const NAME: &str = "session.x";
 
 fn data_key(byte: u8) -> Arc<DataKey> {
-    Arc::new(DataKey::new(Zeroizing::new([byte; 32])))
+    Arc::new(DataKey::new(Box::new(Zeroizing::new([byte; 32]))))
 }
 
 fn name() -> RecordKey {
@@ -27,7 +27,7 @@ fn it_keeps_the_contract() {
 /// What is on disks already must stay readable. Checked against libsodium's XChaCha20-Poly1305.
 #[test]
 fn the_format_is_fixed() {
-    let key = DataKey::new(Zeroizing::new(std::array::from_fn(|n| n as u8)));
+    let key = DataKey::new(Box::new(Zeroizing::new(std::array::from_fn(|n| n as u8))));
     let nonce = std::array::from_fn(|n| 0x40 + n as u8);
     let sealed = key.seal_with(nonce, NAME, b"a value").unwrap();
     let expected = "01fe1017044d500a9404404142434445464748494a4b4c4d4e4f5051525354555657\
