@@ -35,18 +35,26 @@ pub(crate) fn is_content(headers: &HeaderMap, essence: &str) -> bool {
         .is_some_and(|found| found.trim().eq_ignore_ascii_case(essence))
 }
 
-/// Takes what was sent out of the texts of an error. Before they are cut: half a token is too much. Shorter than eight
-/// bytes nothing is a secret, and could be a part of any word.
+/// Takes what was sent out of the texts of an error.
 pub(crate) fn redact(object: &mut Object, sent: &[&str]) {
     for name in ["error", "error_description", "error_uri"] {
         if let Some(Value::String(text)) = object.0.get_mut(name) {
-            for secret in sent.iter().filter(|secret| secret.len() >= 8) {
-                if text.contains(secret) {
-                    *text = text.replace(secret, "(redacted)");
-                }
-            }
+            *text = redacted(text, sent);
         }
     }
+}
+
+/// A text from the server without what was sent. Cleaned first: a token with a control character in its middle would
+/// come together only afterwards. Before it is cut: half a token is too much. Shorter than eight bytes nothing is a
+/// secret, and could be a part of any word.
+pub(crate) fn redacted(text: &str, sent: &[&str]) -> String {
+    let mut text = text::clean(text, usize::MAX);
+    for secret in sent.iter().filter(|secret| secret.len() >= 8) {
+        if text.contains(secret) {
+            text = text.replace(secret, "(redacted)");
+        }
+    }
+    text
 }
 
 /// The `error` of an OAuth error body, if it is one.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::answer::{host_of, is_json_content, oauth_error, redact, status_only, with_wait};
+use super::answer::{host_of, is_json_content, oauth_error, redact, redacted, status_only, with_wait};
 use super::authorization::{AuthorizationRequest, RESERVED};
 use super::endpoint;
 use super::form;
@@ -131,7 +131,8 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], sent: &[&str]) 
             let to = headers
                 .get(header::LOCATION)
                 .and_then(|l| l.to_str().ok())
-                .and_then(host_of);
+                .and_then(host_of)
+                .map(|host| redacted(&host, sent));
             let to = to.map(|host| format!(" to {host}")).unwrap_or_default();
             let message =
                 format!("the endpoint for pushed requests redirects{to}, and a request is never sent on");

@@ -9,7 +9,7 @@ use ::http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::answer::{host_of, is_json_content, oauth_error, redact, status_only, with_wait};
+use super::answer::{host_of, is_json_content, oauth_error, redact, redacted, status_only, with_wait};
 use super::callback::ValidatedCallback;
 use super::form;
 use super::json::{self, JsonError, Object};
@@ -127,7 +127,8 @@ impl TokenAnswer {
             let to = headers
                 .get(header::LOCATION)
                 .and_then(|l| l.to_str().ok())
-                .and_then(host_of);
+                .and_then(host_of)
+                .map(|host| redacted(&host, sent));
             return Self::Rejected(
                 answer_error(
                     ErrorKind::Server,
@@ -135,6 +136,7 @@ impl TokenAnswer {
                     "token_endpoint_redirects",
                     status,
                     headers,
+                    sent,
                 )
                 .map_message(format!(
                     "the token endpoint redirects{}, and a grant is never sent on",
@@ -143,17 +145,20 @@ impl TokenAnswer {
                 .with_clause("RFC 9700 §4.12"),
             );
         }
+        let mut grant_refused = false;
         let object = Object::parse(body).map(|mut object| {
+            // Exactly so: a session ends by nothing that only looks like it once it is cleaned.
+            grant_refused = object.str("error") == Some("invalid_grant");
             redact(&mut object, sent);
             object
         });
         if status.is_success() {
-            return Self::read_success(status, headers, object, stage);
+            return Self::read_success(status, headers, object, grant_refused, stage);
         }
         // An error is told by its `error` member, not by the status: servers use 400, 401 and 403 (RFC 6749 §5.2).
         let server = object.ok().and_then(|object| oauth_error(&object, status));
         match server {
-            Some(server) if server.error.as_deref() == Some("invalid_grant") => Self::GrantRefused(
+            Some(server) if grant_refused => Self::GrantRefused(
                 Error::new(
                     ErrorKind::Server,
                     stage,
@@ -164,12 +169,19 @@ impl TokenAnswer {
                 .with_server(server),
             ),
             _ if status == StatusCode::TOO_MANY_REQUESTS => {
-                let error = answer_error(ErrorKind::RateLimited, stage, "rate_limited", status, headers);
+                let error = answer_error(
+                    ErrorKind::RateLimited,
+                    stage,
+                    "rate_limited",
+                    status,
+                    headers,
+                    sent,
+                );
                 Self::Rejected(with_wait(error, headers))
             }
             // A server can fail after it has rotated, so 5xx leaves the outcome open even with an OAuth body.
             _ if status.is_server_error() => {
-                let error = answer_error(ErrorKind::Server, stage, "server_failed", status, headers);
+                let error = answer_error(ErrorKind::Server, stage, "server_failed", status, headers, sent);
                 let error = match server {
                     Some(server) => error.with_server(server),
                     None => error,
@@ -187,8 +199,15 @@ impl TokenAnswer {
                 .with_server(server),
             ),
             None => Self::Rejected(
-                answer_error(ErrorKind::Server, stage, "not_an_oauth_answer", status, headers)
-                    .with_clause("RFC 6749 §5.2"),
+                answer_error(
+                    ErrorKind::Server,
+                    stage,
+                    "not_an_oauth_answer",
+                    status,
+                    headers,
+                    sent,
+                )
+                .with_clause("RFC 6749 §5.2"),
             ),
         }
     }
@@ -197,6 +216,7 @@ impl TokenAnswer {
         status: StatusCode,
         headers: &HeaderMap,
         object: Result<Object, JsonError>,
+        grant_refused: bool,
         stage: Stage,
     ) -> Self {
         let unknown = |code, message: String| {
@@ -230,9 +250,11 @@ impl TokenAnswer {
                 "the server answered with an error",
             )
             .with_clause("RFC 6749 §5.2");
-            return match server.error.as_deref() {
-                Some("invalid_grant") => Self::GrantRefused(error.with_server(server)),
-                _ => Self::Rejected(error.with_server(server)),
+            let error = error.with_server(server);
+            return if grant_refused {
+                Self::GrantRefused(error)
+            } else {
+                Self::Rejected(error)
             };
         }
         let is_json = is_json_content(headers);
@@ -351,11 +373,12 @@ fn answer_error(
     code: &'static str,
     status: StatusCode,
     headers: &HeaderMap,
+    sent: &[&str],
 ) -> Error {
     let content = headers
         .get(header::CONTENT_TYPE)
         .and_then(|v| v.to_str().ok())
-        .map(|v| text::clean(v, 64));
+        .map(|v| text::clean(&redacted(v, sent), 64));
     let message = format!(
         "the token endpoint answered with {}, not with an OAuth answer",
         content.unwrap_or_else(|| "no content type".to_owned())
