@@ -1,5 +1,6 @@
 //! Errors of every endpoint, and the headers that come with them: untrusted text, bounded waits, and never a success.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use ::http::StatusCode;
@@ -16,6 +17,8 @@ use crate::protocol::userinfo::{Userinfo, UserinfoAnswer};
 
 /// What went out with the request.
 const SENT: &str = "a-secret-that-was-sent";
+
+static ENDPOINT: LazyLock<Url> = LazyLock::new(|| Url::parse("https://as.example/par").unwrap());
 
 /// The input is an answer: status, headers, empty line, body.
 pub fn error_response(data: &[u8]) {
@@ -44,8 +47,7 @@ pub fn error_response(data: &[u8]) {
         );
     }
 
-    let endpoint = Url::parse("https://as.example/par").unwrap();
-    match PushedRequest::read(&endpoint, status, headers, body, &[SENT]) {
+    match PushedRequest::read(&ENDPOINT, status, headers, body, &[SENT]) {
         Ok(pushed) => {
             assert_eq!(status, StatusCode::CREATED);
             assert!(!pushed.expires_in().is_zero() && pushed.expires_in() <= Duration::from_secs(24 * 3600));

@@ -50,6 +50,8 @@ pub fn id_token(data: &[u8]) {
     }
 }
 
+static SETTING: LazyLock<Setting> = LazyLock::new(Setting::new);
+
 struct Setting {
     issuer: Issuer,
     access_token: AccessToken,
@@ -105,7 +107,7 @@ fn whole(sample: usize, edits: &[u8]) {
 }
 
 fn verify(token: &str) {
-    let setting = Setting::new();
+    let setting = &*SETTING;
     let known = SAMPLES
         .iter()
         .find(|sample| sample.token == token && sample.is_known());
@@ -178,7 +180,7 @@ fn verify(token: &str) {
 
 /// Claims behind a good signature.
 fn check(occasion: u8, object: Object) {
-    let setting = Setting::new();
+    let setting = &*SETTING;
     let claims = Value::Object(object.0.clone());
     for algorithm in [Algorithm::Rs256, *Algorithm::ALL.last().unwrap()] {
         let checked = id_token::check_claims(object.clone(), algorithm.hash(), &setting.expected(occasion));

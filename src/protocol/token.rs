@@ -153,7 +153,7 @@ impl TokenAnswer {
             object
         });
         if status.is_success() {
-            return Self::read_success(status, headers, object, grant_refused, stage);
+            return Self::read_success(status, headers, object, grant_refused, stage, sent);
         }
         // An error is told by its `error` member, not by the status: servers use 400, 401 and 403 (RFC 6749 §5.2).
         let server = object.ok().and_then(|object| oauth_error(&object, status));
@@ -218,6 +218,7 @@ impl TokenAnswer {
         object: Result<Object, JsonError>,
         grant_refused: bool,
         stage: Stage,
+        sent: &[&str],
     ) -> Self {
         let unknown = |code, message: String| {
             let error = Error::new(ErrorKind::Network(Delivery::UnknownOutcome), stage, code, message);
@@ -266,7 +267,7 @@ impl TokenAnswer {
         }
         // Taken out first: whatever is wrong below, a new refresh token must not be lost.
         let refresh_token = object.take_string("refresh_token").map(RefreshToken::new);
-        match read_tokens(&mut object, refresh_token.as_ref(), is_json, stage) {
+        match read_tokens(&mut object, refresh_token.as_ref(), is_json, stage, sent) {
             Ok(mut response) => {
                 response.refresh_token = refresh_token;
                 Self::Granted(response)
@@ -281,6 +282,7 @@ fn read_tokens(
     refresh_token: Option<&RefreshToken>,
     is_json: bool,
     stage: Stage,
+    sent: &[&str],
 ) -> Result<TokenResponse, Error> {
     if !is_json {
         return Err(invalid(
@@ -310,7 +312,7 @@ fn read_tokens(
     match object.str("token_type") {
         Some(kind) if kind.eq_ignore_ascii_case("bearer") => {}
         Some(kind) => {
-            let kind = text::clean(kind, 32);
+            let kind = text::clean(&redacted(kind, sent), 32);
             return Err(invalid(
                 stage,
                 "token_type_unknown",
