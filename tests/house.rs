@@ -9,6 +9,8 @@ use std::process::Command;
 
 #[path = "house/error_codes.rs"]
 mod error_codes;
+#[path = "house/examples.rs"]
+mod examples;
 
 /// The rooms, top to bottom. A file imports only from rooms below its own; those in one line do not know each other.
 /// There are no exceptions: `adapters` stand above the `ports` they implement and the `protocol` they speak, `client`

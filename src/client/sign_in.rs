@@ -40,7 +40,7 @@ impl Client {
     /// match client.sign_in(SignInOptions::default().login_hint("ada@example.com")).await {
     ///     Ok(session) => println!("signed in, session {}", session.id()),
     ///     Err(error) if error.kind() == ErrorKind::Cancelled => println!("not this time"),
-    ///     Err(error) => return Err(error),
+    ///     Err(error) => return Err(error.into()),
     /// }
     /// # Ok(())
     /// # }
@@ -155,6 +155,7 @@ impl Inner {
                 "several accounts are told apart by the subject of their ID tokens; ask for the scope openid",
             ));
         }
+        self.context.keep_knowledge().await;
         let server = self.context.server().await?;
         server.require_protections()?;
         neighbours::check(&self.context, &self.redirect, &server)?;

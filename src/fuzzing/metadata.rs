@@ -6,6 +6,7 @@ use ::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 use url::Url;
 
+use super::input::loose;
 use super::samples::ISSUER;
 use crate::error::ErrorKind;
 use crate::protocol::endpoint::{AllowHttpOnLoopback, TransportPolicy};
@@ -107,8 +108,7 @@ fn endpoints(server: &AuthorizationServer) -> impl Iterator<Item = (&'static str
 }
 
 fn check(server: &AuthorizationServer, data: &[u8], http_on_loopback: bool) {
-    let body = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
-    let document: Value = serde_json::from_slice(body).unwrap();
+    let Some(document) = loose(data) else { return };
     let listed = |name: &str| -> Option<Vec<&str>> {
         let list = document[name].as_array()?;
         list.iter().map(Value::as_str).collect()

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode, header};
-use serde_json::Value;
 
 use super::callback::https_only;
 use super::json::Object;
@@ -35,15 +34,6 @@ pub(crate) fn is_content(headers: &HeaderMap, essence: &str) -> bool {
         .is_some_and(|found| found.trim().eq_ignore_ascii_case(essence))
 }
 
-/// Takes what was sent out of the texts of an error.
-pub(crate) fn redact(object: &mut Object, sent: &[&str]) {
-    for name in ["error", "error_description", "error_uri"] {
-        if let Some(Value::String(text)) = object.0.get_mut(name) {
-            *text = redacted(text, sent);
-        }
-    }
-}
-
 /// A text from the server without what was sent. Cleaned first: a token with a control character in its middle would
 /// come together only afterwards. Before it is cut: half a token is too much. Shorter than eight bytes nothing is a
 /// secret, and could be a part of any word.
@@ -57,13 +47,17 @@ pub(crate) fn redacted(text: &str, sent: &[&str]) -> String {
     text
 }
 
-/// The `error` of an OAuth error body, if it is one.
-pub(crate) fn oauth_error(object: &Object, status: StatusCode) -> Option<ServerError> {
+/// The `error` of an OAuth error body, if it is one. `sent` is what was secret in the request: a server that quotes it
+/// does not get it into our error.
+pub(crate) fn oauth_error(object: &Object, status: StatusCode, sent: &[&str]) -> Option<ServerError> {
     let error = object.str("error").filter(|error| !error.is_empty())?;
+    let shown = |text: &str, max| text::clean(&redacted(text, sent), max);
+    // A URL parser brings letters into one form, so this text is looked through as it will be shown.
+    let uri = object.str("error_uri").and_then(https_only);
     Some(ServerError {
-        error: Some(text::clean(error, 128)),
-        description: object.str("error_description").map(|d| text::clean(d, 512)),
-        uri: object.str("error_uri").and_then(https_only),
+        error: Some(shown(error, 128)),
+        description: object.str("error_description").map(|text| shown(text, 512)),
+        uri: uri.map(|uri| redacted(&uri, sent)),
         status: Some(status.as_u16()),
     })
 }
@@ -221,7 +215,10 @@ mod tests {
 
     #[test]
     fn oa_28_an_error_body_is_untrusted_text() {
-        let of = |body: &str| oauth_error(&Object::parse(body.as_bytes()).unwrap(), StatusCode::UNAUTHORIZED);
+        let of = |body: &str| {
+            let object = Object::parse(body.as_bytes()).unwrap();
+            oauth_error(&object, StatusCode::UNAUTHORIZED, &[])
+        };
         let error =
             of(r#"{"error":"invalid_client","error_description":"a\r\nb","error_uri":"javascript:x","x":1}"#)
                 .unwrap();

@@ -44,7 +44,7 @@ impl Claims {
         &self.subject
     }
 
-    /// Any claim by name, as JSON.
+    /// Any claim by name, as JSON. `None` if it is not there.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.object.get(name)

@@ -21,13 +21,14 @@ pub(crate) fn request(client_id: &str, token: &RefreshToken) -> Zeroizing<Vec<u8
 }
 
 /// What the answer means. A `200` is success whatever its body says, for an unknown token too (RFC 7009 §2.2).
-pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<(), Error> {
+/// `sent` is what was secret in the request: a server that quotes it does not get it into our error.
+pub(crate) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8], sent: &[&str]) -> Result<(), Error> {
     if status == StatusCode::OK {
         return Ok(());
     }
     let server = Object::parse(body)
         .ok()
-        .and_then(|object| oauth_error(&object, status))
+        .and_then(|object| oauth_error(&object, status, sent))
         .unwrap_or_else(|| ServerError {
             status: Some(status.as_u16()),
             ..ServerError::default()
@@ -63,22 +64,23 @@ mod tests {
     #[test]
     fn rv_06_rv_07_rv_08_bi_92_answers() {
         let headers = HeaderMap::new();
-        assert!(read(StatusCode::OK, &headers, b"<html>").is_ok());
+        assert!(read(StatusCode::OK, &headers, b"<html>", &[]).is_ok());
         for status in [302, 400, 401, 404, 500] {
-            let error = read(StatusCode::from_u16(status).unwrap(), &headers, b"x").unwrap_err();
+            let error = read(StatusCode::from_u16(status).unwrap(), &headers, b"x", &[]).unwrap_err();
             assert_eq!(error.server().unwrap().status, Some(status));
         }
         let unsupported = read(
             StatusCode::BAD_REQUEST,
             &headers,
             br#"{"error":"unsupported_token_type"}"#,
+            &[],
         );
         assert_eq!(
             unsupported.unwrap_err().server().unwrap().error.as_deref(),
             Some("unsupported_token_type")
         );
         assert!(
-            read(StatusCode::SERVICE_UNAVAILABLE, &headers, b"")
+            read(StatusCode::SERVICE_UNAVAILABLE, &headers, b"", &[])
                 .unwrap_err()
                 .is_retryable()
         );

@@ -115,7 +115,7 @@ fn oa_41_bi_01_no_parser_panics_on_any_bytes() {
         ));
         drop(PushedRequest::read(&endpoint, status, &headers, &bytes, &[]));
         drop(Userinfo::read(status, &headers, &bytes, "alice"));
-        drop(revocation::read(status, &headers, &bytes));
+        drop(revocation::read(status, &headers, &bytes, &[]));
         let _ = (answer::retry_after(&headers), answer::server_date(&headers));
         if let Ok(callback) = Callback::parse(&text) {
             let expected = callback::Expected {

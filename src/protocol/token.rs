@@ -9,7 +9,7 @@ use ::http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::answer::{host_of, is_json_content, oauth_error, redact, redacted, status_only, with_wait};
+use super::answer::{host_of, is_json_content, oauth_error, redacted, status_only, with_wait};
 use super::callback::ValidatedCallback;
 use super::form;
 use super::json::{self, JsonError, Object};
@@ -28,6 +28,16 @@ const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 secret_newtype! {
     /// A token for an API. Opaque: Gatepass never looks inside (RFC 9068 §6).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+    /// # fn main() -> Outcome { signed_in(async |client, session, api| {
+    /// let token = session.access_token().await?;
+    /// // It prints as nothing; `expose` is the one way out, for the header of a request.
+    /// assert_eq!(format!("{token:?}"), "AccessToken(redacted)");
+    /// let header = format!("Bearer {}", token.expose());
+    /// # Ok(()) }) }
+    /// ```
     pub AccessToken
 }
 
@@ -93,6 +103,8 @@ pub(crate) struct TokenResponse {
     pub(crate) expires_in: Option<Duration>,
     /// The scope granted; `None` means as requested (RFC 6749 §5.1).
     pub(crate) scope: Option<Scope>,
+    /// What the server should not have said so, and what was made of it: for the log.
+    pub(crate) oddities: Vec<&'static str>,
 }
 
 /// What an answer means.
@@ -146,17 +158,29 @@ impl TokenAnswer {
             );
         }
         let mut grant_refused = false;
-        let object = Object::parse(body).map(|mut object| {
+        let object = Object::parse(body).inspect(|object| {
             // Exactly so: a session ends by nothing that only looks like it once it is cleaned.
             grant_refused = object.str("error") == Some("invalid_grant");
-            redact(&mut object, sent);
-            object
         });
         if status.is_success() {
-            return Self::read_success(status, headers, object, grant_refused, stage, sent);
+            return match object {
+                // Not used, as two readers may see two answers in it; a refresh token that it names once is kept.
+                Err(JsonError::Duplicate) => Self::Unusable {
+                    error: invalid(
+                        stage,
+                        "token_response_duplicate",
+                        "the token response has a member twice",
+                    ),
+                    refresh_token: Object::salvage(body)
+                        .ok()
+                        .and_then(|mut object| object.take_string("refresh_token"))
+                        .map(RefreshToken::new),
+                },
+                object => Self::read_success(status, headers, object, grant_refused, stage, sent),
+            };
         }
         // An error is told by its `error` member, not by the status: servers use 400, 401 and 403 (RFC 6749 §5.2).
-        let server = object.ok().and_then(|object| oauth_error(&object, status));
+        let server = object.ok().and_then(|object| oauth_error(&object, status, sent));
         match server {
             Some(server) if grant_refused => Self::GrantRefused(
                 Error::new(
@@ -230,19 +254,9 @@ impl TokenAnswer {
         };
         let mut object = match object {
             Ok(object) => object,
-            Err(JsonError::Duplicate) => {
-                return Self::Unusable {
-                    error: invalid(
-                        stage,
-                        "token_response_duplicate",
-                        "the token response has a member twice",
-                    ),
-                    refresh_token: None,
-                };
-            }
             Err(e) => return unknown("token_response_garbled", format!("the token response is {e}")),
         };
-        if let Some(server) = oauth_error(&object, status) {
+        if let Some(server) = oauth_error(&object, status, sent) {
             // RFC 6749 §5.2: an error is never a success, even where the status says so.
             let error = Error::new(
                 ErrorKind::Server,
@@ -267,9 +281,16 @@ impl TokenAnswer {
         }
         // Taken out first: whatever is wrong below, a new refresh token must not be lost.
         let refresh_token = object.take_string("refresh_token").map(RefreshToken::new);
+        // What is left of it is empty, or no string.
+        let odd = object.get("refresh_token").is_some_and(|left| !left.is_null());
         match read_tokens(&mut object, refresh_token.as_ref(), is_json, stage, sent) {
             Ok(mut response) => {
                 response.refresh_token = refresh_token;
+                if odd {
+                    response
+                        .oddities
+                        .push("refresh_token is empty or no string: as if it were not there");
+                }
                 Self::Granted(response)
             }
             Err(error) => Self::Unusable { error, refresh_token },
@@ -335,31 +356,56 @@ fn read_tokens(
             "access token and refresh token are the same",
         ));
     }
+    let (expires_in, odd) = lifetime(object.get("expires_in"));
     Ok(TokenResponse {
         access_token,
         refresh_token: None,
         id_token: object.take_string("id_token").map(IdToken::new),
-        expires_in: object.get("expires_in").and_then(lifetime),
+        expires_in,
         scope: object.str("scope").map(Scope::from_response),
+        oddities: odd.into_iter().collect(),
     })
 }
 
 /// `expires_in` as servers send it: a number, or digits in a string. Zero or less has expired; what cannot be read
-/// is no statement at all.
-fn lifetime(value: &Value) -> Option<Duration> {
+/// is no statement at all. Beside it what is odd about it: by the standard it is a number of seconds to come
+/// (RFC 6749 §5.1), and what an app needs to know of the rest is when its token will be refreshed.
+fn lifetime(value: Option<&Value>) -> (Option<Duration>, Option<&'static str>) {
     let seconds = match value {
-        Value::Number(number) => {
+        None => {
+            return (
+                None,
+                Some("expires_in is missing: the token is used until an API refuses it"),
+            );
+        }
+        Some(Value::Number(number)) => {
             let seconds = number.as_i64().or_else(|| number.as_u64().map(|_| i64::MAX));
             seconds
                 .or_else(|| json::number_to_seconds(number))
-                .or_else(|| number.as_f64().map(|f| if f > 0.0 { i64::MAX } else { 0 }))?
+                .or_else(|| number.as_f64().map(|f| if f > 0.0 { i64::MAX } else { 0 }))
         }
-        Value::String(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
-            digits.parse().unwrap_or(i64::MAX)
+        Some(Value::String(digits)) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(digits.parse().unwrap_or(i64::MAX))
         }
-        _ => return None,
+        Some(_) => None,
     };
-    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(MAX_LIFETIME))
+    let Some(seconds) = seconds else {
+        return (
+            None,
+            Some("expires_in is no number: the token is used until an API refuses it"),
+        );
+    };
+    let stated = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    let odd = match value {
+        _ if seconds <= 0 => Some("expires_in is not in the future: the token is refreshed at its next use"),
+        _ if stated > MAX_LIFETIME => {
+            Some("expires_in is more than a year: the token is refreshed after one")
+        }
+        Some(Value::String(_)) => Some("expires_in is a string, not a number"),
+        Some(Value::Number(number)) if number.is_f64() => Some("expires_in has a fraction, which is dropped"),
+        _ => None,
+    };
+    (Some(stated.min(MAX_LIFETIME)), odd)
 }
 
 /// `b64token` (RFC 6750 §2.1), widened to every visible character: servers do use others, and what must be kept
@@ -480,26 +526,59 @@ mod tests {
     #[test]
     fn bi_31_to_35_expires_in() {
         let of = |value: &str| {
-            granted(&format!(
+            let response = granted(&format!(
                 r#"{{"access_token":"A","token_type":"Bearer","expires_in":{value}}}"#
-            ))
-            .expires_in
+            ));
+            // One word of the warning, if there is one.
+            let odd = response.oddities.first().map_or("", |odd| {
+                let words = ["string", "future", "year", "fraction", "no number"];
+                words.into_iter().find(|word| odd.contains(word)).unwrap_or(odd)
+            });
+            (response.expires_in, odd)
         };
         let seconds = |s| Some(Duration::from_secs(s));
-        assert_eq!(of(r#""3600""#), seconds(3600));
-        assert_eq!(of("-5"), seconds(0));
-        assert_eq!(of("0"), seconds(0));
-        assert_eq!(of("3600.5"), seconds(3600));
+        assert_eq!(of("3600"), (seconds(3600), ""));
+        assert_eq!(of(r#""3600""#), (seconds(3600), "string"));
+        for past in ["-5", "0", "-0.5", "-9223372036854775808", "-1e300", r#""0""#] {
+            assert_eq!(of(past), (seconds(0), "future"), "{past}");
+        }
+        assert_eq!(of("3600.5"), (seconds(3600), "fraction"));
         for huge in [
             "9223372036854775808",
             "1e300",
             r#""99999999999999999999999""#,
             "99999999999",
         ] {
-            assert_eq!(of(huge), Some(MAX_LIFETIME), "{huge}");
+            assert_eq!(of(huge), (Some(MAX_LIFETIME), "year"), "{huge}");
         }
-        for junk in ["null", "true", r#""abc""#, "[]", r#""""#, r#""-1""#] {
-            assert_eq!(of(junk), None, "{junk}");
+        for junk in [
+            "null",
+            "true",
+            r#""abc""#,
+            "[]",
+            "{}",
+            r#""""#,
+            r#""-1""#,
+            r#""3600.5""#,
+        ] {
+            assert_eq!(of(junk), (None, "no number"), "{junk}");
+        }
+        // Larger than any float: not finite, so not stated; the tokens beside it are good.
+        for endless in ["1e309", "-1e309", &"9".repeat(400)] {
+            assert_eq!(of(endless), (None, "no number"), "{endless}");
+        }
+        let missing = granted(r#"{"access_token":"A","token_type":"Bearer"}"#);
+        assert_eq!(missing.expires_in, None);
+        assert!(missing.oddities[0].contains("missing"));
+    }
+
+    #[test]
+    fn bi_53_a_refresh_token_that_is_none_is_said_to_be_odd_unless_it_is_null() {
+        for (value, odd) in [("null", 0), (r#""R""#, 0), (r#""""#, 1), ("7", 1), ("{}", 1)] {
+            let response = granted(&format!(
+                r#"{{"access_token":"A","token_type":"Bearer","expires_in":60,"refresh_token":{value}}}"#
+            ));
+            assert_eq!(response.oddities.len(), odd, "{value}");
         }
     }
 
@@ -650,10 +729,29 @@ mod tests {
 
     #[test]
     fn bi_46_a_repeated_member() {
-        assert_eq!(
-            unusable(r#"{"access_token":"A","access_token":"B","token_type":"Bearer"}"#).0,
-            "token_response_duplicate"
-        );
+        for (body, kept) in [
+            (
+                r#"{"access_token":"A","access_token":"B","token_type":"Bearer"}"#,
+                None,
+            ),
+            (
+                r#"{"access_token":"A","access_token":"A","token_type":"Bearer","refresh_token":"R"}"#,
+                Some("R"),
+            ),
+            (
+                r#"{"access_token":"A","refresh_token":"R","refresh_token":"R"}"#,
+                Some("R"),
+            ),
+            // Nobody can tell which of the two it is.
+            (
+                r#"{"access_token":"A","refresh_token":"R","refresh_token":"S"}"#,
+                None,
+            ),
+        ] {
+            let (code, refresh_token) = unusable(body);
+            assert_eq!(code, "token_response_duplicate");
+            assert_eq!(refresh_token.as_deref(), kept, "{body}");
+        }
     }
 
     #[test]

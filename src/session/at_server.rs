@@ -120,7 +120,12 @@ impl Context {
         let response = self
             .post_grant(Stage::Revocation, endpoint, body, REFRESH_TIMEOUT)
             .await?;
-        revocation::read(response.status, &response.headers, &response.body)?;
+        revocation::read(
+            response.status,
+            &response.headers,
+            &response.body,
+            &[token.expose()],
+        )?;
         Ok(true)
     }
 }

@@ -291,6 +291,7 @@ impl Refresh {
         let Standing::SignedIn(session) = &mut record.standing else {
             return Err(busy());
         };
+        Context::put_up_with(&tokens.oddities);
         let original = session.claims.clone();
         // RFC 6749 §6: without a new refresh token the old one stays; with one, the old one is gone for good.
         let rotated = tokens.refresh_token.is_some();
