@@ -1,5 +1,6 @@
 //! Errors of every endpoint, and the headers that come with them: untrusted text, bounded waits, and never a success.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use ::http::StatusCode;
@@ -11,11 +12,14 @@ use crate::protocol::answer;
 use crate::protocol::json::Object;
 use crate::protocol::par::PushedRequest;
 use crate::protocol::revocation;
+use crate::protocol::text;
 use crate::protocol::token::{RefreshToken, TokenAnswer};
 use crate::protocol::userinfo::{Userinfo, UserinfoAnswer};
 
 /// What went out with the request.
 const SENT: &str = "a-secret-that-was-sent";
+
+static ENDPOINT: LazyLock<Url> = LazyLock::new(|| Url::parse("https://as.example/par").unwrap());
 
 /// The input is an answer: status, headers, empty line, body.
 pub fn error_response(data: &[u8]) {
@@ -44,8 +48,7 @@ pub fn error_response(data: &[u8]) {
         );
     }
 
-    let endpoint = Url::parse("https://as.example/par").unwrap();
-    match PushedRequest::read(&endpoint, status, headers, body, &[SENT]) {
+    match PushedRequest::read(&ENDPOINT, status, headers, body, &[SENT]) {
         Ok(pushed) => {
             assert_eq!(status, StatusCode::CREATED);
             assert!(!pushed.expires_in().is_zero() && pushed.expires_in() <= Duration::from_secs(24 * 3600));
@@ -80,11 +83,22 @@ pub fn error_response(data: &[u8]) {
         }
     }
 
+    let shown = text::clean(&String::from_utf8_lossy(body), 16);
+    assert!(is_clean(&shown, 16));
+    assert_eq!(text::clean(&shown, 16), shown);
+    assert_eq!(
+        text::is_vschar(&shown),
+        !shown.is_empty() && shown.chars().all(|c| matches!(c, ' '..='~'))
+    );
     if let Ok(object) = Object::parse(body) {
         match (answer::oauth_error(&object, status), object.str("error")) {
             (Some(server), Some(error)) => {
                 assert!(!error.is_empty());
                 assert_eq!(server.status, Some(status.as_u16()));
+                assert!(!format!("{server:?}").contains(SENT));
+                // Where nothing was sent, or too little to be a secret, nothing is taken out.
+                let plain = answer::oauth_error(&object, status, &["e"]).unwrap();
+                assert_eq!(plain.error, Some(text::clean(error, 128)));
             }
             (None, error) => assert!(error.is_none_or(str::is_empty)),
             (Some(_), None) => panic!("an error out of nothing"),

@@ -1,5 +1,7 @@
 //! Callback URLs: what anybody who can make a link can send.
 
+use std::sync::LazyLock;
+
 use url::form_urlencoded;
 
 use super::input::{is_clean, unguessable};
@@ -33,6 +35,8 @@ pub fn callback_url(data: &[u8]) {
         made_by_a_server(code, state, rest.split('\n').next().unwrap_or_default());
     }
 }
+
+static SETTINGS: LazyLock<[Setting; 3]> = LazyLock::new(|| REDIRECTS.map(Setting::new));
 
 struct Setting {
     redirect: RedirectUri,
@@ -99,11 +103,10 @@ fn any_url(text: &str) {
     }
 
     // A state that nobody can know: never ours, and the sign-in goes on waiting.
-    let at_its_place = REDIRECTS.iter().find(|redirect| **redirect == before);
-    for redirect in REDIRECTS {
-        let refusal = Setting::new(redirect)
-            .validate(&callback, &unguessable(text.as_bytes()), false)
-            .unwrap_err();
+    let at_its_place = REDIRECTS.into_iter().find(|redirect| *redirect == before);
+    let state = unguessable(text.as_bytes());
+    for setting in &*SETTINGS {
+        let refusal = setting.validate(&callback, &state, false).unwrap_err();
         assert!(!refusal.ends_flow, "a forged callback ended a sign-in");
     }
     let Ok(state) = callback.state() else {
@@ -111,13 +114,13 @@ fn any_url(text: &str) {
         return;
     };
     assert_eq!(Some(state), value("state"));
-    for redirect in REDIRECTS {
-        let setting = Setting::new(redirect);
+    for setting in &*SETTINGS {
+        let redirect = setting.redirect.as_str();
         assert_eq!(callback.came_to(&setting.redirect), before == redirect);
         for iss_required in [false, true] {
             match setting.validate(&callback, state, iss_required) {
                 Ok(valid) => {
-                    assert_eq!(Some(&redirect), at_its_place, "accepted at another place");
+                    assert_eq!(Some(redirect), at_its_place, "accepted at another place");
                     assert_eq!(Some(valid.code().expose()), value("code"));
                     assert!(
                         valid
@@ -166,8 +169,8 @@ fn made_by_a_server(code: &str, state: &str, iss: &str) {
     let visible = |text: &str| !text.is_empty() && text.bytes().all(|b| (0x20..=0x7e).contains(&b));
     let query = form::encode([("code", code), ("state", state), ("iss", iss)]);
     let query = std::str::from_utf8(&query).unwrap();
-    for redirect in REDIRECTS {
-        let setting = Setting::new(redirect);
+    for setting in &*SETTINGS {
+        let redirect = setting.redirect.as_str();
         let callback = Callback::parse(&format!("{redirect}?{query}"));
         let Ok(callback) = callback else {
             assert!(

@@ -1,6 +1,8 @@
 //! How a target reads its bytes: as text wherever it can, so that a seed can be read, and written, by hand.
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 
 /// The first line and what comes after it.
 pub(super) fn first_line(data: &[u8]) -> (&[u8], &[u8]) {
@@ -82,4 +84,55 @@ pub(super) fn unguessable(data: &[u8]) -> String {
 pub(super) fn is_clean(text: &str, max: usize) -> bool {
     let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
     text.chars().count() <= max && !text.chars().any(|c| c.is_control() || turns(c))
+}
+
+/// JSON as another reader sees it: it takes the last of two members of one name, and no number larger than a float.
+pub(super) fn loose(bytes: &[u8]) -> Option<Value> {
+    serde_json::from_slice(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)).ok()
+}
+
+/// What an object says by a member, where that is a text and it says no two things; the outer `None` where the reader does
+/// not take it at all.
+pub(super) fn said_once(bytes: &[u8], name: &str) -> Option<Option<String>> {
+    struct Members(Vec<(String, Value)>);
+    impl<'de> Deserialize<'de> for Members {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(Self(Vec::new()))
+        }
+    }
+    impl<'de> Visitor<'de> for Members {
+        type Value = Self;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+            while let Some(member) = map.next_entry()? {
+                self.0.push(member);
+            }
+            Ok(self)
+        }
+    }
+    let body = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let Members(members) = serde_json::from_slice(body).ok()?;
+    let mut values = members
+        .iter()
+        .filter(|(known, _)| known == name)
+        .map(|(_, value)| value);
+    let first = values.next();
+    let text = first.and_then(Value::as_str).filter(|text| !text.is_empty());
+    let agreed = values.all(|value| Some(value) == first);
+    Some(text.filter(|_| agreed).map(str::to_owned))
+}
+
+/// Whether a number in it is none that a computer counts with: those lose their last digit when they are read, and are
+/// not the same when they are written.
+pub(super) fn has_fraction(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(all) => all.iter().any(has_fraction),
+        Value::Object(all) => all.values().any(has_fraction),
+        _ => false,
+    }
 }

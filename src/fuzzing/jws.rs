@@ -10,7 +10,7 @@ use super::samples::{SAMPLES, Sample, key_set};
 use crate::error::{ErrorKind, Stage};
 use crate::protocol::json::Object;
 use crate::protocol::jwk::{Algorithm, JwkSet};
-use crate::protocol::jws::{CompactJws, Unsigned};
+use crate::protocol::jws::{CompactJws, Refused, Unsigned};
 
 static KEYS: LazyLock<JwkSet> = LazyLock::new(|| JwkSet::parse(key_set().as_bytes()).unwrap());
 static ANNOUNCED: LazyLock<Vec<String>> =
@@ -61,6 +61,7 @@ fn any_token(token: &str) {
     let jws = match CompactJws::parse(token) {
         Ok(jws) => jws,
         Err(error) => {
+            let error = Refused::from(error).into_error();
             assert_eq!(
                 (error.kind(), error.stage()),
                 (ErrorKind::Protocol, Stage::IdToken)

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use super::input::loose;
 use crate::error::{ErrorKind, Stage};
 use crate::protocol::jwk::{Algorithm, Jwk, JwkSet, MAX_KEYS, NoKey, PublicKey};
 use crate::protocol::signature;
@@ -17,9 +18,12 @@ pub fn jwks(data: &[u8]) {
             return;
         }
     };
-    let body = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
-    let document: Value = serde_json::from_slice(body).unwrap();
+    let Some(document) = loose(data) else { return };
     let entries = document["keys"].as_array().unwrap();
+    let private = ["d", "p", "q", "dp", "dq", "qi", "k"];
+    let published =
+        |entry: &Value| entry.is_object() && private.iter().any(|name| entry.get(*name).is_some());
+    assert_eq!(set.oddities().is_empty(), !entries.iter().any(published));
     assert!(entries.len() <= MAX_KEYS);
 
     let mut kids: Vec<Option<&str>> = entries.iter().map(|entry| entry["kid"].as_str()).collect();
@@ -29,6 +33,11 @@ pub fn jwks(data: &[u8]) {
     let mut verified = 0;
     for algorithm in Algorithm::ALL {
         assert_eq!(Algorithm::from_name(algorithm.name()), Some(*algorithm));
+        let bytes = algorithm.hash().digest(data).len();
+        assert!(matches!(
+            (algorithm.name(), bytes),
+            (_, 32) | ("ES384", 48) | ("ES512" | "EdDSA", 64)
+        ));
         // One entry, alone in a set, is used or it is not; a set of several is neither more nor less.
         let usable: Vec<&Value> = entries
             .iter()

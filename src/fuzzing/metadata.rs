@@ -1,9 +1,12 @@
 //! Metadata: nothing of it counts unless it is the issuer's that was asked for, and no endpoint is less than https.
 
-use ::http::{HeaderMap, StatusCode};
+use std::sync::LazyLock;
+
+use ::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::Value;
 use url::Url;
 
+use super::input::loose;
 use super::samples::ISSUER;
 use crate::error::ErrorKind;
 use crate::protocol::endpoint::{AllowHttpOnLoopback, TransportPolicy};
@@ -17,16 +20,34 @@ const LOOPBACK: TransportPolicy = TransportPolicy {
     http_on_loopback: Some(AllowHttpOnLoopback),
 };
 
+static ASKED: LazyLock<Issuer> = LazyLock::new(|| Issuer::parse(ISSUER, STRICT).unwrap());
+static OTHERS: LazyLock<Vec<Issuer>> = LazyLock::new(|| {
+    let others = [
+        "https://as.example/",
+        "https://as.example:443",
+        "https://AS.example",
+        "https://other.example",
+    ];
+    others.map(|other| Issuer::parse(other, STRICT).unwrap()).into()
+});
+static JSON: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let value = HeaderValue::from_static("application/json");
+    [(header::CONTENT_TYPE, value)].into_iter().collect()
+});
+/// As little as a server can say.
+static BARE: LazyLock<AuthorizationServer> = LazyLock::new(|| {
+    let bare = format!(
+        r#"{{"issuer":"{ISSUER}","authorization_endpoint":"https://a.invalid/","token_endpoint":"https://t.invalid/"}}"#
+    );
+    AuthorizationServer::parse(bare.as_bytes(), &ASKED, STRICT).unwrap()
+});
+
 /// The input is a metadata document, asked for at `https://as.example`.
 pub fn metadata(data: &[u8]) {
-    let issuer = |text| Issuer::parse(text, STRICT).unwrap();
-    let json: HeaderMap = [(::http::header::CONTENT_TYPE, "application/json".parse().unwrap())]
-        .into_iter()
-        .collect();
-    let is_document = AuthorizationServer::is_document(StatusCode::OK, &json, data);
+    let is_document = AuthorizationServer::is_document(StatusCode::OK, &JSON, data);
     assert!(!AuthorizationServer::is_document(
         StatusCode::NOT_FOUND,
-        &json,
+        &JSON,
         data
     ));
     assert!(!AuthorizationServer::is_document(
@@ -35,8 +56,8 @@ pub fn metadata(data: &[u8]) {
         data
     ));
 
-    let strict = AuthorizationServer::parse(data, &issuer(ISSUER), STRICT);
-    let loopback = AuthorizationServer::parse(data, &issuer(ISSUER), LOOPBACK);
+    let strict = AuthorizationServer::parse(data, &ASKED, STRICT);
+    let loopback = AuthorizationServer::parse(data, &ASKED, LOOPBACK);
     let server = match (strict, &loopback) {
         (Ok(server), Ok(_)) => server,
         (Ok(_), Err(_)) => panic!("what allows more refused it"),
@@ -57,14 +78,9 @@ pub fn metadata(data: &[u8]) {
     assert!(is_document);
     check(&server, data, false);
     // Of that issuer alone, letter by letter.
-    for other in [
-        "https://as.example/",
-        "https://as.example:443",
-        "https://AS.example",
-        "https://other.example",
-    ] {
-        let error = AuthorizationServer::parse(data, &issuer(other), LOOPBACK).unwrap_err();
-        assert_eq!(error.code(), "issuer_mismatch", "{other}");
+    for other in &*OTHERS {
+        let error = AuthorizationServer::parse(data, other, LOOPBACK).unwrap_err();
+        assert_eq!(error.code(), "issuer_mismatch", "{other:?}");
     }
     // It is kept as it came, and reads the same the next time.
     let again = AuthorizationServer::parse(server.document(), server.issuer_identifier(), STRICT).unwrap();
@@ -92,8 +108,7 @@ fn endpoints(server: &AuthorizationServer) -> impl Iterator<Item = (&'static str
 }
 
 fn check(server: &AuthorizationServer, data: &[u8], http_on_loopback: bool) {
-    let body = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
-    let document: Value = serde_json::from_slice(body).unwrap();
+    let Some(document) = loose(data) else { return };
     let listed = |name: &str| -> Option<Vec<&str>> {
         let list = document[name].as_array()?;
         list.iter().map(Value::as_str).collect()
@@ -158,12 +173,7 @@ fn check(server: &AuthorizationServer, data: &[u8], http_on_loopback: bool) {
     assert!(server.userinfo_algorithms().is_some() || server.id_token_algorithms().is_none());
 
     // A newer document that takes back what this one gives is seen to.
-    let bare = format!(
-        r#"{{"issuer":"{ISSUER}","authorization_endpoint":"https://a.invalid/","token_endpoint":"https://t.invalid/"}}"#
-    );
-    let issuer = Issuer::parse(ISSUER, STRICT).unwrap();
-    let bare = AuthorizationServer::parse(bare.as_bytes(), &issuer, STRICT).unwrap();
-    let weaker = bare.weaker_than(server);
+    let weaker = BARE.weaker_than(server);
     let says = |name: &str| weaker.contains(&name);
     assert_eq!(says("code_challenge_methods_supported"), s256 == Some(true));
     assert_eq!(says("require_pushed_authorization_requests"), par_only);

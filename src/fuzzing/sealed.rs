@@ -82,6 +82,11 @@ fn through_storage(name: &str, value: &[u8], changed: &[u8], same: bool) {
         other => panic!("written over: {other:?}"),
     }
     assert_eq!(sealed.list("").unwrap(), [key.clone()]);
+    assert!(
+        sealed.place().is_none() && sealed.process_lock().is_none(),
+        "of memory"
+    );
+    assert!(!format!("{sealed:?}").contains("[7, 7"), "a key is printed");
     assert!(matches!(
         sealed.remove(&key, generation).unwrap(),
         CommitOutcome::Committed(_)

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use ::http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::input::{Answer, first_line};
+use super::input::{Answer, first_line, said_once};
 use super::samples::{CLIENT, ISSUED, ISSUER, key_set};
 use crate::adapters::memory::MemoryStorage;
 use crate::client::Client;
@@ -21,7 +21,7 @@ use crate::ports::{
 };
 use crate::protocol::form::Form;
 use crate::protocol::id_token::Claims;
-use crate::protocol::json::Object;
+use crate::protocol::json::{JsonError, Object};
 use crate::protocol::scope::Scope;
 use crate::protocol::token::{AccessToken, RefreshToken};
 use crate::session::Session;
@@ -98,8 +98,17 @@ enum Wanted {
 /// RFC 6749 §5 and §6, read from the bytes.
 fn wanted(answer: &Answer<'_>, no_answer: bool) -> Wanted {
     let old = Wanted::Token(OLD.to_owned());
-    let Some(object) = Object::parse(answer.body).ok().filter(|_| !no_answer) else {
+    if no_answer {
         return old;
+    }
+    let object = match Object::parse(answer.body) {
+        Ok(object) => object,
+        // A member that stands twice: not to be used, but what is said once is not lost.
+        Err(JsonError::Duplicate) if answer.status.is_success() => {
+            let new = said_once(answer.body, "refresh_token").flatten();
+            return new.map_or(old, Wanted::Token);
+        }
+        Err(_) => return old,
     };
     let said = |name: &str| object.str(name).filter(|text| !text.is_empty());
     if answer.status.is_redirection() {

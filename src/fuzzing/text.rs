@@ -31,13 +31,15 @@ fn redirect(text: &str) {
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Configuration);
             assert!(error.code().starts_with("redirect_"));
-            // It says what to write instead, and that is accepted.
+            // It says what to write instead, once: that may want a path or have an escape, but is in normal form.
             if error.code() == "redirect_not_normal"
                 && let Some((_, better)) = error.to_string().rsplit_once(" write ")
             {
                 let better = better.split(" [").next().unwrap();
-                let better = RedirectUri::parse(better).expect("the advice was bad");
-                assert_ne!(better.as_str(), text);
+                assert_ne!(better, text);
+                if let Err(error) = RedirectUri::parse(better) {
+                    assert_ne!(error.code(), "redirect_not_normal", "the advice was bad");
+                }
             }
             return;
         }
@@ -145,7 +147,10 @@ fn api(text: &str) {
 
 fn resource(text: &str) {
     if let Ok(resource) = Resource::parse(text) {
-        assert_eq!(resource.as_str(), text);
+        assert_eq!(
+            (resource.as_str(), format!("{resource:?}")),
+            (text, text.to_owned())
+        );
         assert!(text.is_ascii() && !text.contains('#') && text.len() <= 2048);
         let target = Target::resource(text).unwrap();
         assert_eq!(Target::from_value(&target.to_value()), Some(target));

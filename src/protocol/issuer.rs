@@ -49,6 +49,17 @@ impl Issuer {
                 "is not an https URL; http is possible only for 127.0.0.1 and [::1], by AllowHttpOnLoopback",
             );
         }
+        // `https:host` and `https:///host` mean the same to a URL parser, and the places of the metadata are made of the
+        // text.
+        let has_host = text
+            .split_once("://")
+            .is_some_and(|(_, rest)| !rest.starts_with('/'));
+        if !has_host {
+            return refuse(
+                "issuer_malformed",
+                "does not have two slashes and a host after its scheme",
+            );
+        }
         if text.contains('?') || text.contains('#') {
             return refuse("issuer_malformed", "has a query or a fragment");
         }
@@ -146,6 +157,10 @@ mod tests {
             "https://login.example.com\\a",
             " https://login.example.com",
             "https://login.exam\tple.com",
+            // Not to be asked at the host `.well-known`.
+            "https:///login.example.com",
+            "https:login.example.com",
+            "https:/login.example.com",
         ] {
             let error = Issuer::parse(bad, TransportPolicy::default()).unwrap_err();
             assert_eq!(error.clause(), Some("RFC 8414 §2"), "{bad:?}");

@@ -195,9 +195,10 @@ impl TokenAnswer {
             };
         }
         // An error is told by its `error` member, not by the status: servers use 400, 401 and 403 (RFC 6749 §5.2).
+        let grant_refused = object.as_ref().is_ok_and(refuses_grant);
         let server = object.ok().and_then(|object| oauth_error(&object, status));
         match server {
-            Some(server) if server.error.as_deref() == Some("invalid_grant") => Self::GrantRefused(
+            Some(server) if grant_refused => Self::GrantRefused(
                 Error::new(
                     ErrorKind::Server,
                     stage,
@@ -264,9 +265,10 @@ impl TokenAnswer {
                 "the server answered with an error",
             )
             .with_clause("RFC 6749 §5.2");
-            return match server.error.as_deref() {
-                Some("invalid_grant") => Self::GrantRefused(error.with_server(server)),
-                _ => Self::Rejected(error.with_server(server)),
+            return if refuses_grant(&object) {
+                Self::GrantRefused(error.with_server(server))
+            } else {
+                Self::Rejected(error.with_server(server))
             };
         }
         let is_json = is_json_content(headers);
@@ -293,6 +295,11 @@ impl TokenAnswer {
             Err(error) => Self::Unusable { error, refresh_token },
         }
     }
+}
+
+/// Exactly so: a session ends by nothing that only looks like it once it is cleaned.
+fn refuses_grant(object: &Object) -> bool {
+    object.str("error") == Some("invalid_grant")
 }
 
 fn read_tokens(
