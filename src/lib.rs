@@ -5,6 +5,9 @@ mod client;
 mod error;
 #[cfg(feature = "uniffi")]
 mod ffi;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod ports;
 mod protocol;
 mod secret;

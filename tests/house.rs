@@ -15,7 +15,7 @@ mod error_codes;
 /// above the `adapters` it wires, `test_server` above the clock it runs on. `protocol` knows no port, so it does no I/O.
 const ROOMS: &[&[&str]] = &[
     &["lib"],
-    &["ffi"],
+    &["ffi", "internals"],
     &["client"],
     &["session"],
     &["flows"],

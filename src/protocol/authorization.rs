@@ -5,15 +5,19 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::claims::ClaimsRequest;
 use super::endpoint;
 use super::metadata::AuthorizationServer;
-use super::pkce::CodeChallenge;
+use super::pkce::{CodeChallenge, CodeVerifier};
 use super::redirect::RedirectUri;
 use super::resource::Resource;
 use super::scope::Scope;
 use super::token::IdToken;
 use crate::error::{Error, Result, Stage};
+use crate::secret::Secret;
 
 /// Parameters that the core sets, or that would undo a protection: an app cannot pass them as extras, and an
 /// endpoint must not bring them.
@@ -316,6 +320,28 @@ impl SignInOptions {
     }
 }
 
+/// What only this client knows about one request.
+#[derive(Debug)]
+pub(crate) struct RequestSecrets {
+    /// Comes back with the redirect (RFC 6749 §10.12).
+    pub(crate) state: Secret,
+    /// Comes back in the ID token (OpenID Connect Core §15.5.2).
+    pub(crate) nonce: Secret,
+    /// Goes out with the code (RFC 7636 §4.1).
+    pub(crate) verifier: CodeVerifier,
+}
+
+impl RequestSecrets {
+    /// From octets that nobody can guess, 256 bits for each (RFC 7636 §7.1, RFC 6749 §10.10).
+    pub(crate) fn from_octets([state, nonce, verifier]: &[[u8; 32]; 3]) -> Self {
+        Self {
+            state: Secret::new(URL_SAFE_NO_PAD.encode(state)),
+            nonce: Secret::new(URL_SAFE_NO_PAD.encode(nonce)),
+            verifier: CodeVerifier::from_octets(verifier),
+        }
+    }
+}
+
 /// Parameters by name, in the order in which they are sent.
 pub(crate) type Parameters<'a> = Vec<(&'a str, Cow<'a, str>)>;
 
@@ -431,7 +457,6 @@ mod tests {
     use crate::protocol::endpoint::TransportPolicy;
     use crate::protocol::form::Form;
     use crate::protocol::issuer::Issuer;
-    use crate::protocol::pkce::CodeVerifier;
 
     fn server(endpoint: &str, more: &str) -> AuthorizationServer {
         let document = format!(

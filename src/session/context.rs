@@ -21,6 +21,7 @@ use crate::ports::{
     CommitOutcome, Generation, HttpRequest, HttpResponse, Ports, RecordKey, SecureStorage, StorageFailure,
     Stored,
 };
+use crate::protocol::authorization::RequestSecrets;
 use crate::protocol::endpoint::TransportPolicy;
 use crate::protocol::issuer::Issuer;
 use crate::protocol::redirect::RedirectUri;
@@ -214,10 +215,22 @@ impl Context {
         Err(contended())
     }
 
-    /// 32 random octets (RFC 7636 §7.1, RFC 6749 §10.10).
-    pub(crate) fn random_octets(&self) -> Result<[u8; 32]> {
-        let mut octets = [0; 32];
-        self.ports.random.fill(&mut octets).map_err(|failure| {
+    /// State, nonce and verifier of one request: drawn at once, which is one call to the operating system.
+    pub(crate) fn request_secrets(&self) -> Result<RequestSecrets> {
+        let mut octets = Zeroizing::new([[0; 32]; 3]);
+        self.fill(octets.as_flattened_mut())?;
+        Ok(RequestSecrets::from_octets(&octets))
+    }
+
+    /// 43 characters that nobody can guess (RFC 6749 §10.10).
+    pub(crate) fn random_text(&self) -> Result<String> {
+        let mut octets = Zeroizing::new([0; 32]);
+        self.fill(&mut *octets)?;
+        Ok(URL_SAFE_NO_PAD.encode(*octets))
+    }
+
+    fn fill(&self, octets: &mut [u8]) -> Result<()> {
+        self.ports.random.fill(octets).map_err(|failure| {
             Error::new(
                 ErrorKind::Internal,
                 Stage::AuthorizationRequest,
@@ -225,13 +238,7 @@ impl Context {
                 failure.0,
             )
             .with_clause("RFC 7636 §7.1")
-        })?;
-        Ok(octets)
-    }
-
-    /// 43 characters that nobody can guess.
-    pub(crate) fn random_text(&self) -> Result<String> {
-        Ok(URL_SAFE_NO_PAD.encode(self.random_octets()?))
+        })
     }
 
     /// A name for one attempt, to find it in the logs. Short, and of no use for anything else.
