@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use anstream::eprintln;
@@ -19,6 +19,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Own};
 use crate::interrupts::Interrupts;
 use crate::progress::Progress;
+use crate::store::StoreName;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -49,6 +50,8 @@ struct Shared {
     /// The outcome has been told.
     told: AtomicBool,
     interrupts: Interrupts,
+    /// What was opened: who has trouble with it is advised accordingly.
+    store: OnceLock<StoreName>,
 }
 
 impl Report {
@@ -61,6 +64,7 @@ impl Report {
                 broken: AtomicBool::new(false),
                 told: AtomicBool::new(false),
                 interrupts,
+                store: OnceLock::new(),
             }),
         }
     }
@@ -80,6 +84,12 @@ impl Report {
 
     pub(crate) fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// From here on it is this store that trouble with storage is about.
+    pub(crate) fn opens(&self, store: &StoreName) {
+        // A command has one.
+        drop(self.shared.store.set(store.clone()));
     }
 
     /// Whether standard output took everything.
@@ -151,7 +161,7 @@ impl Report {
         } else {
             let _writing = self.writing();
             self.progress.aside(|| match failure {
-                Failure::Gatepass(error) => error_text(error, advice(error)),
+                Failure::Gatepass(error) => error_text(error, advice(error, self.shared.store.get())),
                 Failure::SignedOutHere(error) => error_text(error, Some(SIGNED_OUT_HERE.to_owned())),
                 Failure::Own(own) => eprintln!("{BAD}✗{BAD:#} {}", own.message),
             });
@@ -265,22 +275,29 @@ fn error_text(error: &Error, advice: Option<String>) {
     );
 }
 
-fn advice(error: &Error) -> Option<String> {
+fn advice(error: &Error, store: Option<&StoreName>) -> Option<String> {
     if error.code() == "storage_wrong_key" {
         return Some(
             "Set GATEPASS_STORE_PASSPHRASE if this store was made with a passphrase, and unset it if it was not."
                 .to_owned(),
         );
     }
-    // The file store's own words name the directory, and so what is wrong with it.
-    if error.stage() == gatepass::Stage::Storage && error.to_string().contains("chmod 700") {
-        return Some("Close that directory, or choose another store: --store file:PATH.".to_owned());
-    }
-    if error.kind() == ErrorKind::StorageWriteFailed {
-        return Some(
-            "Try again; where there is no keychain (a server, a container), choose another store: --store file:PATH."
-                .to_owned(),
-        );
+    if matches!(
+        error.kind(),
+        ErrorKind::StorageLocked | ErrorKind::StorageWriteFailed
+    ) {
+        let advice = match store {
+            // Its own words name the directory and what is wrong with it.
+            Some(StoreName::File(_)) => {
+                "Put that right and try again, or choose another store: --store file:PATH."
+            }
+            Some(StoreName::Memory) => "Try again.",
+            Some(StoreName::Keychain) | None => {
+                "Unlock the keychain and try again; where there is none (a server, a container), choose another store: \
+                 --store file:PATH."
+            }
+        };
+        return Some(advice.to_owned());
     }
     Some(match error.next_step() {
         NextStep::Retry => "Try again.".to_owned(),
@@ -288,10 +305,6 @@ fn advice(error: &Error) -> Option<String> {
         NextStep::SignInAgain => "Sign in again: gatepass sign-in --again".to_owned(),
         NextStep::FixConfiguration => {
             "Check the options (`gatepass config` shows what is in effect) and the client's registration at the server."
-                .to_owned()
-        }
-        NextStep::AskUser if error.stage() == gatepass::Stage::Storage => {
-            "Unlock the keychain and try again; where there is none, choose another store: --store file:PATH."
                 .to_owned()
         }
         NextStep::AskUser => {

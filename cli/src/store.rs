@@ -111,6 +111,7 @@ pub(crate) fn open(
     purpose: Purpose,
     report: &Report,
 ) -> Result<Arc<dyn SecureStorage>, Failure> {
+    report.opens(name);
     match name {
         StoreName::Keychain => {
             let mut builder = KeychainStorage::builder(APP_ID);

@@ -73,6 +73,13 @@ pub(super) fn create_private(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
+    if directory.exists() {
+        // Else the system would say that it exists, to somebody who wants it to.
+        return Err(io::Error::new(
+            io::ErrorKind::NotADirectory,
+            "it is not a directory",
+        ));
+    }
     let missing: Vec<&Path> = directory
         .ancestors()
         .take_while(|above| !above.as_os_str().is_empty() && !above.exists())

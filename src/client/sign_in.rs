@@ -153,6 +153,7 @@ impl Inner {
                 "several accounts are told apart by the subject of their ID tokens; ask for the scope openid",
             ));
         }
+        self.context.keep_knowledge().await;
         let server = self.context.server().await?;
         server.require_protections()?;
         neighbours::check(&self.context, &self.redirect, &server)?;

@@ -14,7 +14,7 @@ use ::http::StatusCode;
 
 use super::context::Context;
 use crate::error::{Error, ErrorKind, Result, ServerError, Stage};
-use crate::ports::{CommitOutcome, Generation, HttpResponse, RecordKey};
+use crate::ports::{CommitOutcome, Generation, HttpResponse};
 use crate::protocol::endpoint;
 use crate::protocol::json::Object;
 use crate::protocol::jwk::{self, JwkSet};
@@ -34,8 +34,18 @@ pub(super) struct Knowledge {
     loaded: OnceCell<()>,
     metadata: Mutex<Option<Known<AuthorizationServer>>>,
     keys: Mutex<Option<Known<JwkSet>>>,
-    /// The stored record, as this process last wrote or read it.
-    stored: Mutex<(Generation, Document)>,
+    /// The stored record.
+    stored: Mutex<Kept>,
+}
+
+/// The stored record, as this process last wrote or read it.
+#[derive(Debug, Default)]
+struct Kept {
+    generation: Generation,
+    document: Document,
+    /// Everything was forgotten, and no sign-in has begun since: what is learnt meanwhile, by a revocation say, is
+    /// written nowhere, as the issuer's name would be back with it.
+    forgotten: bool,
 }
 
 /// A document that passed its checks, and when it was fetched.
@@ -198,8 +208,18 @@ impl Context {
         *self.knowledge.metadata.lock().await = None;
         *self.knowledge.keys.lock().await = None;
         let mut stored = self.knowledge.stored.lock().await;
-        stored.1 = Document::default();
+        stored.document = Document::default();
+        stored.forgotten = true;
         self.remove_record(&self.names.server()?).await
+    }
+
+    /// A sign-in begins: from here on what is known of the server is kept again, even if everything was forgotten
+    /// before.
+    pub(crate) async fn keep_knowledge(&self) {
+        let mut stored = self.knowledge.stored.lock().await;
+        if std::mem::take(&mut stored.forgotten) && stored.document.holds_anything() {
+            self.write_knowledge(&mut stored).await;
+        }
     }
 
     /// Reads, once, what an earlier run of the app has learnt.
@@ -241,16 +261,23 @@ impl Context {
                 fetched: Fetched(boot.saturating_sub(age(*fetched))),
             });
         }
-        *self.knowledge.stored.lock().await = (stored.generation, document);
+        let mut kept = self.knowledge.stored.lock().await;
+        kept.generation = stored.generation;
+        kept.document = document;
     }
 
-    /// Writes down what was learnt. Best effort: it can be asked for again.
+    /// Writes down what was learnt.
     async fn keep(&self, change: impl FnOnce(&mut Document, i64) + Send) {
-        let Ok(key) = self.names.server() else { return };
         let mut stored = self.knowledge.stored.lock().await;
-        change(&mut stored.1, self.ports.clock.unix_millis());
-        let written = self.write_knowledge(&key, &mut stored).await;
-        if let Err(error) = written {
+        change(&mut stored.document, self.ports.clock.unix_millis());
+        if !stored.forgotten {
+            self.write_knowledge(&mut stored).await;
+        }
+    }
+
+    /// Best effort: it can be asked for again.
+    async fn write_knowledge(&self, stored: &mut Kept) {
+        if let Err(error) = self.try_to_write(stored).await {
             debug!(
                 code = error.code(),
                 "what is known of the server cannot be stored"
@@ -258,16 +285,18 @@ impl Context {
         }
     }
 
-    async fn write_knowledge(&self, key: &RecordKey, stored: &mut (Generation, Document)) -> Result<()> {
+    async fn try_to_write(&self, stored: &mut Kept) -> Result<()> {
+        let key = self.names.server()?;
         for _ in 0..2 {
-            match self.commit(key, stored.0, stored.1.encode()).await? {
+            let bytes = stored.document.encode();
+            match self.commit(&key, stored.generation, bytes).await? {
                 CommitOutcome::Committed(generation) => {
-                    stored.0 = generation;
+                    stored.generation = generation;
                     return Ok(());
                 }
                 // Another process has learnt the same; ours is as good.
                 CommitOutcome::Conflict(current) => {
-                    stored.0 = current.map_or(Generation::ABSENT, |current| current.generation);
+                    stored.generation = current.map_or(Generation::ABSENT, |current| current.generation);
                 }
             }
         }
@@ -313,6 +342,10 @@ impl Context {
 }
 
 impl Document {
+    fn holds_anything(&self) -> bool {
+        self.metadata.is_some() || self.keys.is_some()
+    }
+
     fn encode(&self) -> Zeroizing<Vec<u8>> {
         let part = |part: &Option<(String, i64)>| match part {
             Some((text, fetched)) => json!({ "text": text, "fetched_unix_millis": fetched }),

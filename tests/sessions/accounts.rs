@@ -1,9 +1,9 @@
 //! Several accounts, several issuers, and what a storage tells of them.
 
-use gatepass::test_server::{Mistake, TestServer, TestUser};
+use gatepass::test_server::{Endpoint, Mistake, TestServer, TestUser};
 use gatepass::{Client, Session, SessionState, SignInOptions, SignOut, StoredSession};
 
-use crate::support::{TestBed, until};
+use crate::support::{TestBed, paths, until};
 
 fn bed() -> TestBed {
     TestBed::new()
@@ -178,6 +178,33 @@ async fn forgetting_everything_leaves_no_token_and_no_name() {
     assert!(alice.refresh().await.is_err());
     until(|| bed.everything_stored() == left).await;
     sign_in_as(&bed, &client, &bed.server.users()[0].clone()).await;
+}
+
+#[tokio::test]
+async fn what_is_under_way_while_everything_is_forgotten_writes_nothing_afterwards() {
+    let bed = bed();
+    let client = bed.client();
+    let session = bed.sign_in(&client).await.unwrap();
+    bed.keys_are_stored().await;
+    let gate = bed.server.fault(Endpoint::Token).next(1).hold_answer().unwrap();
+    let refresh = tokio::spawn(async move { session.refresh().await });
+    gate.arrived(1).await;
+    client.forget_everything().await.unwrap();
+    gate.release();
+    // Its token is newer than the session, so it is revoked: for that the server has to be found again.
+    assert!(refresh.await.unwrap().is_err());
+    client.drain().await;
+    assert!(paths(&bed.server).contains(&"/revoke".to_owned()));
+    let left = bed.everything_stored();
+    assert!(!left.contains(bed.server.issuer()), "{left}");
+
+    // The next sign-in is a new beginning: what it needs is kept again, and nothing of it asked for twice.
+    let asked = bed.server.requests().len();
+    bed.sign_in(&client).await.unwrap();
+    bed.keys_are_stored().await;
+    let again = paths(&bed.server).split_off(asked);
+    assert!(!again.iter().any(|path| path.contains("well-known")), "{again:?}");
+    assert!(bed.everything_stored().contains("authorization_endpoint"));
 }
 
 #[tokio::test]

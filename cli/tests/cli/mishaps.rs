@@ -133,6 +133,31 @@ fn a_directory_that_users_share_is_no_store() {
     assert!(!text.contains("chmod") && !text.contains("keychain"), "{text}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn trouble_with_a_directory_is_not_blamed_on_the_keychain() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = TestServer::start().unwrap();
+    let world = World::new();
+    world.sign_in(&server, 0, &[]).await;
+    let store = world.path("store");
+    std::fs::set_permissions(&store, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let reading = world.expect(8, &["status"]);
+    assert_advised(&stderr(&reading), "chmod 700");
+
+    // A file in its place.
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::write(&store, b"").unwrap();
+    assert_advised(&stderr(&world.expect(8, &["status"])), "not a directory");
+}
+
+#[cfg(unix)]
+fn assert_advised(text: &str, what: &str) {
+    assert!(text.contains(what), "{text}");
+    assert!(text.contains("Put that right"), "{text}");
+    assert!(!text.contains("keychain"), "{text}");
+}
+
 #[test]
 fn a_password_in_a_url_is_not_repeated() {
     let world = World::new();
