@@ -174,7 +174,7 @@ impl Inner {
             nonce: secrets.nonce,
             verifier: secrets.verifier,
             redirect,
-            scope: scope.to_wire(),
+            scope: scope.as_str().to_owned(),
             max_age: options.requested_max_age(),
             acr_values: options.requested_acr_values().to_vec(),
             resources: options.requested_resources().to_vec(),

@@ -6,19 +6,18 @@
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode, header};
-use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::answer::{host_of, is_json_content, oauth_error, redact, status_only, with_wait};
 use super::callback::ValidatedCallback;
 use super::form;
-use super::json::{self, JsonError, Object};
+use super::json::{self, JsonError, Member, Object};
 use super::pkce::CodeVerifier;
 use super::redirect::RedirectUri;
 use super::resource::Resource;
 use super::scope::Scope;
 use super::text;
-use crate::error::{Delivery, Error, ErrorKind, Stage};
+use crate::error::{Delivery, Error, ErrorKind, ServerError, Stage};
 use crate::secret::secret_newtype;
 
 pub(crate) use super::answer::retry_after;
@@ -74,7 +73,7 @@ pub(crate) fn refresh_request(
         ("refresh_token", token.expose()),
         ("client_id", client_id),
     ];
-    let scope = scope.filter(|scope| !scope.is_empty()).map(Scope::to_wire);
+    let scope = scope.filter(|scope| !scope.is_empty());
     let scope = scope.iter().map(|scope| ("scope", scope.as_str()));
     form::encode(grant.into_iter().chain(scope).chain(named(resources)))
 }
@@ -143,15 +142,11 @@ impl TokenAnswer {
                 .with_clause("RFC 9700 §4.12"),
             );
         }
-        let object = Object::parse(body).map(|mut object| {
-            redact(&mut object, sent);
-            object
-        });
         if status.is_success() {
-            return Self::read_success(status, headers, object, stage);
+            return Self::read_success(status, headers, body, stage, sent);
         }
         // An error is told by its `error` member, not by the status: servers use 400, 401 and 403 (RFC 6749 §5.2).
-        let server = object.ok().and_then(|object| oauth_error(&object, status));
+        let server = server_error(status, body, sent);
         match server {
             Some(server) if server.error.as_deref() == Some("invalid_grant") => Self::GrantRefused(
                 Error::new(
@@ -196,8 +191,9 @@ impl TokenAnswer {
     fn read_success(
         status: StatusCode,
         headers: &HeaderMap,
-        object: Result<Object, JsonError>,
+        body: &[u8],
         stage: Stage,
+        sent: &[&str],
     ) -> Self {
         let unknown = |code, message: String| {
             let error = Error::new(ErrorKind::Network(Delivery::UnknownOutcome), stage, code, message);
@@ -207,8 +203,8 @@ impl TokenAnswer {
                     .with_server(status_only(status)),
             )
         };
-        let mut object = match object {
-            Ok(object) => object,
+        let mut members = match Members::read(body) {
+            Ok(members) => members,
             Err(JsonError::Duplicate) => {
                 return Self::Unusable {
                     error: invalid(
@@ -221,7 +217,9 @@ impl TokenAnswer {
             }
             Err(e) => return unknown("token_response_garbled", format!("the token response is {e}")),
         };
-        if let Some(server) = oauth_error(&object, status) {
+        if members.has_error
+            && let Some(server) = server_error(status, body, sent)
+        {
             // RFC 6749 §5.2: an error is never a success, even where the status says so.
             let error = Error::new(
                 ErrorKind::Server,
@@ -236,15 +234,15 @@ impl TokenAnswer {
             };
         }
         let is_json = is_json_content(headers);
-        if !is_json && object.get("access_token").is_none() {
+        if !is_json && members.access_token.is_none() {
             return unknown(
                 "token_response_garbled",
                 "the token response is not a token response".to_owned(),
             );
         }
         // Taken out first: whatever is wrong below, a new refresh token must not be lost.
-        let refresh_token = object.take_string("refresh_token").map(RefreshToken::new);
-        match read_tokens(&mut object, refresh_token.as_ref(), is_json, stage) {
+        let refresh_token = take_text(&mut members.refresh_token).map(RefreshToken::new);
+        match read_tokens(&mut members, refresh_token.as_ref(), is_json, stage) {
             Ok(mut response) => {
                 response.refresh_token = refresh_token;
                 Self::Granted(response)
@@ -254,8 +252,75 @@ impl TokenAnswer {
     }
 }
 
+/// What a token response is made of (RFC 6749 §5.1).
+struct Members<'a> {
+    access_token: Option<Member<'a>>,
+    refresh_token: Option<Member<'a>>,
+    id_token: Option<Member<'a>>,
+    token_type: Option<Member<'a>>,
+    expires_in: Option<Member<'a>>,
+    scope: Option<Member<'a>>,
+    /// There is an `error`, which does not belong here.
+    has_error: bool,
+}
+
+impl<'a> Members<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, JsonError> {
+        let names = &[
+            "access_token",
+            "refresh_token",
+            "id_token",
+            "token_type",
+            "expires_in",
+            "scope",
+            "error",
+        ];
+        let [
+            access_token,
+            refresh_token,
+            id_token,
+            token_type,
+            expires_in,
+            scope,
+            error,
+        ] = json::pick(body, names)?;
+        Ok(Self {
+            access_token,
+            refresh_token,
+            id_token,
+            token_type,
+            expires_in,
+            scope,
+            has_error: error.is_some(),
+        })
+    }
+}
+
+/// A text that is there and not empty, in memory of its own.
+fn take_text(member: &mut Option<Member<'_>>) -> Option<String> {
+    match member.take() {
+        Some(Member::Text(text)) if !text.is_empty() => Some(text.into_owned()),
+        _ => None,
+    }
+}
+
+/// A text, which may be empty.
+fn text_of<'a>(member: Option<&'a Member<'_>>) -> Option<&'a str> {
+    match member {
+        Some(Member::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// The error of the server, if the body is one, without what was sent to it.
+fn server_error(status: StatusCode, body: &[u8], sent: &[&str]) -> Option<ServerError> {
+    let mut object = Object::parse(body).ok()?;
+    redact(&mut object, sent);
+    oauth_error(&object, status)
+}
+
 fn read_tokens(
-    object: &mut Object,
+    members: &mut Members<'_>,
     refresh_token: Option<&RefreshToken>,
     is_json: bool,
     stage: Stage,
@@ -267,8 +332,7 @@ fn read_tokens(
             "the token response is not labelled application/json",
         ));
     }
-    let access_token = object
-        .take_string("access_token")
+    let access_token = take_text(&mut members.access_token)
         .map(AccessToken::new)
         .ok_or_else(|| {
             invalid(
@@ -285,7 +349,7 @@ fn read_tokens(
         )
         .with_clause("RFC 6750 §2.1"));
     }
-    match object.str("token_type") {
+    match text_of(members.token_type.as_ref()) {
         Some(kind) if kind.eq_ignore_ascii_case("bearer") => {}
         Some(kind) => {
             let kind = text::clean(kind, 32);
@@ -314,23 +378,23 @@ fn read_tokens(
     Ok(TokenResponse {
         access_token,
         refresh_token: None,
-        id_token: object.take_string("id_token").map(IdToken::new),
-        expires_in: object.get("expires_in").and_then(lifetime),
-        scope: object.str("scope").map(Scope::from_response),
+        id_token: take_text(&mut members.id_token).map(IdToken::new),
+        expires_in: members.expires_in.as_ref().and_then(lifetime),
+        scope: text_of(members.scope.as_ref()).map(Scope::from_response),
     })
 }
 
 /// `expires_in` as servers send it: a number, or digits in a string. Zero or less has expired; what cannot be read
 /// is no statement at all.
-fn lifetime(value: &Value) -> Option<Duration> {
-    let seconds = match value {
-        Value::Number(number) => {
+fn lifetime(member: &Member<'_>) -> Option<Duration> {
+    let seconds = match member {
+        Member::Number(number) => {
             let seconds = number.as_i64().or_else(|| number.as_u64().map(|_| i64::MAX));
             seconds
                 .or_else(|| json::number_to_seconds(number))
                 .or_else(|| number.as_f64().map(|f| if f > 0.0 { i64::MAX } else { 0 }))?
         }
-        Value::String(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+        Member::Text(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
             digits.parse().unwrap_or(i64::MAX)
         }
         _ => return None,
@@ -341,7 +405,10 @@ fn lifetime(value: &Value) -> Option<Duration> {
 /// `b64token` (RFC 6750 §2.1), widened to every visible character: servers do use others, and what must be kept
 /// out are spaces and line breaks, which would forge a header.
 fn is_bearer_token(token: &str) -> bool {
-    token.bytes().all(|b| (0x21..=0x7e).contains(&b))
+    // To the end whatever is found, so that many bytes are looked at in one step: tokens are long.
+    token
+        .bytes()
+        .fold(true, |good, b| good & (0x21..=0x7e).contains(&b))
 }
 
 /// An error about an answer that is not in OAuth's own form, naming what it is instead.
@@ -449,7 +516,7 @@ mod tests {
         assert_eq!(response.access_token.expose(), "A");
         assert_eq!(response.refresh_token.unwrap().expose(), "R");
         assert_eq!(response.expires_in, Some(Duration::from_secs(3600)));
-        assert_eq!(response.scope.unwrap().tokens(), ["a", "b"]);
+        assert_eq!(response.scope.unwrap().as_str(), "a b");
     }
 
     #[test]

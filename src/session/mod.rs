@@ -122,7 +122,7 @@ impl Session {
             epoch: record.epoch,
             since_unix_millis: signed_in.since_unix_millis,
             claims: signed_in.claims.clone().map(Arc::new),
-            scope: signed_in.scope.tokens().into(),
+            scope: signed_in.scope.tokens().map(str::to_owned).collect(),
         })
     }
 
