@@ -8,12 +8,22 @@
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::indexing_slicing
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unreachable
 )]
 
+mod bed;
+mod before;
 mod contest;
+mod expiry;
 mod fixture;
+mod heap;
+mod journey;
+mod peers;
 mod pure;
+mod token_read;
+mod trees;
 mod verdict;
 
 use std::process::ExitCode;
@@ -40,9 +50,26 @@ enum Part {
     TokenResponse,
     /// Verification of ID tokens.
     IdToken,
+    /// Reading a valid access token.
+    TokenRead,
+    /// From the redirect to the session.
+    Redirect,
+    /// What is asked before the browser opens.
+    Before,
+    /// Ten thousand callers at expiry.
+    Expiry,
+    /// The heap of an idle client.
+    Heap,
+    /// Crates in the tree.
+    Crates,
 }
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("--child", job)) = arguments.split_first().map(|(first, job)| (first.as_str(), job)) {
+        journey::run_child(job);
+        return ExitCode::SUCCESS;
+    }
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -59,6 +86,17 @@ fn main() -> ExitCode {
             Part::Callback => pure::callback(&runtime, &mut verdicts),
             Part::TokenResponse => pure::token_response(&mut verdicts),
             Part::IdToken => pure::id_token(&runtime, &mut verdicts),
+            Part::TokenRead => {
+                let server = bed::server(false);
+                let client = bed::builder(&server).build().expect("a client");
+                let session = runtime.block_on(bed::signed_in(&client, &server));
+                token_read::run_on(&runtime, &session, &mut verdicts);
+            }
+            Part::Redirect => journey::run_all(&runtime, &mut verdicts),
+            Part::Before => before::run_all(&runtime, &mut verdicts),
+            Part::Expiry => expiry::run_all(&runtime, &mut verdicts),
+            Part::Heap => heap::run_all(&runtime),
+            Part::Crates => trees::run_all(&mut verdicts),
         }
     }
     if verdicts.print() {
