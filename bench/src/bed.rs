@@ -14,11 +14,7 @@ pub(crate) const DELAY: Duration = Duration::from_millis(50);
 pub(crate) fn server(slow: bool) -> TestServer {
     let server = TestServer::start().expect("the test server");
     if slow {
-        for endpoint in [
-            Endpoint::Metadata,
-            Endpoint::JwkSet,
-            Endpoint::Token,
-        ] {
+        for endpoint in [Endpoint::Metadata, Endpoint::JwkSet, Endpoint::Token] {
             server.fault(endpoint).every().delay(DELAY).expect("a delay");
         }
     }

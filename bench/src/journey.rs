@@ -234,8 +234,10 @@ async fn gatepass(
 pub(crate) fn run_all(runtime: &Runtime, verdicts: &mut Verdicts) {
     let server = bed::server(true);
     let memory: Arc<dyn SecureStorage> = Arc::new(MemoryStorage::default());
-    let folder = tempfile::tempdir().expect("a folder");
-    let files: Arc<dyn SecureStorage> = Arc::new(open_files(folder.path()));
+    let temporary = tempfile::tempdir().expect("a folder");
+    // Made by the storage itself, for this user alone.
+    let folder = temporary.path().join("sessions");
+    let files: Arc<dyn SecureStorage> = Arc::new(open_files(&folder));
     let on_memory = bed::builder(&server)
         .storage(Arc::clone(&memory))
         .build()
@@ -320,7 +322,7 @@ pub(crate) fn run_all(runtime: &Runtime, verdicts: &mut Verdicts) {
     );
 
     let requests = Requests::default();
-    let (requests, path) = (&requests, folder.path());
+    let (requests, path) = (&requests, &folder);
     let bare_child = |_| {
         let (url, verifier) = by_hand(server);
         let redirect = runtime.block_on(browse(server, &url));

@@ -1,11 +1,12 @@
-//! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `bindgen`.
+//! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `bench`, `bindgen`.
 //!
-//! Data flows `main` → one chore (`setup`, `test`, `bindings`) → `run`, which starts the programs. What
+//! Data flows `main` → one chore (`setup`, `test`, `bench`, `bindings`) → `run`, which starts the programs. What
 //! differs between machines (Debian's packages, where Swift lives) is in `debian` and `swift`.
 
 // A chore talks to the person who started it: its output is its product, not a stray debug line.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod bindings;
 mod debian;
 mod place;
@@ -36,6 +37,8 @@ enum Chore {
     Setup(setup::SetupArguments),
     /// Run every test this machine can run, and say in a table what did not run and why.
     Test(test::TestArguments),
+    /// Measure Gatepass beside its peers, and count the instructions of its own functions.
+    Bench(bench::BenchArguments),
     /// Build the shared library and generate its Kotlin and Swift into target/bindings.
     Bindgen(bindings::BindgenArguments),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let done = Place::find().and_then(|place| match Arguments::parse().chore {
         Chore::Setup(arguments) => setup::setup(&place, &arguments).map(|()| true),
         Chore::Test(arguments) => test::test(&place, &arguments),
+        Chore::Bench(arguments) => bench::bench(&place, &arguments),
         Chore::Bindgen(arguments) => bindings::bindgen(&place, &arguments).map(|()| true),
     });
     match done {

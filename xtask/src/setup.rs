@@ -23,6 +23,8 @@ pub(crate) enum Part {
     Interop,
     /// A Secret Service and the bus it lives on, for the tests of the keychain. Linux only.
     Keychain,
+    /// valgrind, for counting instructions.
+    Bench,
     /// rustfmt, clippy, cargo-deny and the oldest supported Rust.
     Lint,
 }

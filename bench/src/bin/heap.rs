@@ -32,6 +32,7 @@ fn main() {
     let _profiler = dhat::Profiler::builder().testing().build();
     match name.as_str() {
         "http" => idle(&runtime.block_on(http(issuer))),
+        "http_twice" => idle(&(reqwest::Client::new(), runtime.block_on(http(issuer)))),
         "openidconnect" => idle(&runtime.block_on(oidc(issuer, client_id))),
         "huskarl" => idle(&runtime.block_on(huskarl(issuer, client_id))),
         "gatepass" => idle(&runtime.block_on(gatepass(issuer, client_id))),
