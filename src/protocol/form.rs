@@ -70,8 +70,8 @@ fn hex(byte: u8) -> Option<u8> {
 pub(crate) fn append(target: &mut String, text: &str) {
     // Most of them need no escape, and then all that is left is a copy. Without a way out of the loop, so that many bytes
     // are looked at in one step.
-    let plain = text.bytes().fold(true, |plain, byte| plain & is_plain(byte));
-    if plain {
+    let escaped = text.bytes().fold(0, |any, byte| any | u8::from(!is_plain(byte)));
+    if escaped == 0 {
         target.push_str(text);
     } else {
         target.extend(form_urlencoded::byte_serialize(text.as_bytes()));
@@ -80,7 +80,9 @@ pub(crate) fn append(target: &mut String, text: &str) {
 
 /// What `application/x-www-form-urlencoded` leaves as it is.
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() | matches!(byte, b'*' | b'-' | b'.' | b'_')
+    let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    let digit = byte.wrapping_sub(b'0') < 10;
+    letter | digit | (byte == b'*') | (byte == b'-') | (byte == b'.') | (byte == b'_')
 }
 
 /// Encodes a request body. The buffer may hold a code or a token and is overwritten when dropped.

@@ -31,6 +31,9 @@ impl Scope {
     /// From a `scope` member of a response. Unlike our own request, what a server says is read leniently:
     /// tokens that break the grammar are dropped.
     pub(crate) fn from_response(text: &str) -> Self {
+        if is_scope(text) {
+            return Self(text.to_owned());
+        }
         let mut kept = Self(String::with_capacity(text.len()));
         for token in text.split(' ').filter(|token| is_scope_token(token)) {
             kept.push(token);
@@ -89,10 +92,22 @@ impl Eq for Scope {}
 
 /// `1*( %x21 / %x23-5B / %x5D-7E )`
 fn is_scope_token(token: &str) -> bool {
-    !token.is_empty()
-        && token
-            .bytes()
-            .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    !token.is_empty() && token.bytes().all(is_scope_character)
+}
+
+fn is_scope_character(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
+}
+
+/// `scope-token *( SP scope-token )`, as nearly every server sends it: nothing is to be dropped.
+fn is_scope(text: &str) -> bool {
+    let mut before = b' ';
+    let every = text.bytes().all(|byte| {
+        let fits = is_scope_character(byte) || (byte == b' ' && before != b' ');
+        before = byte;
+        fits
+    });
+    every && before != b' '
 }
 
 #[cfg(test)]
@@ -112,6 +127,27 @@ mod tests {
         assert_eq!(a.as_str(), "openid profile");
         assert_eq!(a, Scope::from_tokens(["profile", "openid"]).unwrap());
         assert_ne!(a, Scope::from_tokens(["profile", "OpenID"]).unwrap());
+    }
+
+    #[test]
+    fn oa_13_what_a_server_says_is_kept_token_by_token() {
+        for (text, kept) in [
+            ("", ""),
+            (" ", ""),
+            ("a", "a"),
+            ("a b a", "a b a"),
+            (" a b", "a b"),
+            ("a b ", "a b"),
+            ("a  b", "a b"),
+            ("a \"x\" b", "a b"),
+            ("\\ a", "a"),
+            ("a\tb c", "c"),
+            ("ä b", "b"),
+        ] {
+            let scope = Scope::from_response(text);
+            assert_eq!(scope.as_str(), kept, "{text:?}");
+            assert_eq!(scope.tokens().collect::<Vec<_>>().join(" "), kept, "{text:?}");
+        }
     }
 
     #[test]

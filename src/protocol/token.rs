@@ -406,9 +406,8 @@ fn lifetime(member: &Member<'_>) -> Option<Duration> {
 /// out are spaces and line breaks, which would forge a header.
 fn is_bearer_token(token: &str) -> bool {
     // To the end whatever is found, so that many bytes are looked at in one step: tokens are long.
-    token
-        .bytes()
-        .fold(true, |good, b| good & (0x21..=0x7e).contains(&b))
+    let bad = |b: u8| u8::from(b.wrapping_sub(0x21) > 0x7e - 0x21);
+    token.bytes().fold(0, |any, b| any | bad(b)) == 0
 }
 
 /// An error about an answer that is not in OAuth's own form, naming what it is instead.
