@@ -9,6 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Shorthand for results of this crate.
+///
+/// ```
+/// use gatepass::Client;
+///
+/// fn client(issuer: &str) -> gatepass::Result<Client> {
+///     Client::builder(issuer, "my-app").build()
+/// }
+/// assert!(client("https://login.example.com").is_ok());
+/// assert_eq!(client("login.example.com").unwrap_err().code(), "issuer_malformed");
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, as far as a program needs to tell cases apart.
@@ -101,6 +111,19 @@ impl ErrorKind {
 }
 
 /// Whether a failed request can have reached the server.
+///
+/// ```
+/// use gatepass::{Delivery, ErrorKind};
+///
+/// fn after_an_order(kind: ErrorKind) -> &'static str {
+///     match kind {
+///         ErrorKind::Network(Delivery::NotSent) => "nothing was ordered",
+///         ErrorKind::Network(Delivery::UnknownOutcome) => "please look at your orders before you try again",
+///         _ => "the shop says no",
+///     }
+/// }
+/// assert_eq!(after_an_order(ErrorKind::Network(Delivery::NotSent)), "nothing was ordered");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Delivery {
     /// Certainly not: name lookup, connection or TLS failed before a byte of the request was written.
@@ -158,6 +181,15 @@ impl EndReason {
 }
 
 /// Where in the journey an error arose.
+///
+/// ```
+/// use gatepass::{Client, Stage};
+///
+/// let error = Client::builder("https://login.example.com", "my-app").redirect("my-app:/callback").build().unwrap_err();
+/// assert_eq!(error.stage(), Stage::Configuration);
+/// // For a log, or a metric.
+/// assert_eq!(error.stage().name(), "configuration");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -221,6 +253,18 @@ impl Stage {
 }
 
 /// Who has to act for the error to go away.
+///
+/// ```
+/// use gatepass::{Error, Fault, UserAgentFailure};
+///
+/// /// Whether we want to hear of it.
+/// fn is_for_the_crash_report(error: &Error) -> bool {
+///     matches!(error.fault(), Fault::Configuration | Fault::Internal)
+/// }
+/// let cancelled = Error::from(UserAgentFailure::Cancelled);
+/// assert_eq!(cancelled.fault(), Fault::User);
+/// assert!(!is_for_the_crash_report(&cancelled));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {

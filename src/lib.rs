@@ -5,6 +5,9 @@ mod client;
 mod error;
 #[cfg(feature = "uniffi")]
 mod ffi;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
@@ -84,6 +87,17 @@ pub mod guide {
     ///
     #[doc = include_str!("../docs/guide/how_sessions_live.md")]
     pub mod how_sessions_live {}
+    /// An authorization server in the process of your tests: lost answers, broken standards, time travel.
+    ///
+    #[cfg_attr(
+        all(feature = "test-server", feature = "http", feature = "loopback"),
+        doc = include_str!("../docs/testing.md")
+    )]
+    #[cfg_attr(
+        not(all(feature = "test-server", feature = "http", feature = "loopback")),
+        doc = "The page is in documentation that is built with the feature `test-server`: `cargo doc --features test-server`."
+    )]
+    pub mod testing {}
     /// Every kind and every code, and what to do about it.
     ///
     #[doc = include_str!("../docs/errors.md")]

@@ -53,6 +53,12 @@ impl Secret {
     }
 
     /// Compares in constant time. The lengths may be learnt from the time taken, the content may not.
+    ///
+    /// ```
+    /// let secret = gatepass::Secret::new(String::from("hunter2"));
+    /// assert!(secret.matches("hunter2"));
+    /// assert!(!secret.matches("hunter"));
+    /// ```
     #[must_use]
     pub fn matches(&self, other: &str) -> bool {
         self.expose().as_bytes().ct_eq(other.as_bytes()).into()

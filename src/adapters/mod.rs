@@ -19,7 +19,7 @@ pub(crate) mod random;
 #[cfg(feature = "http")]
 pub(crate) mod reqwest;
 #[cfg(feature = "encrypted-file")]
-mod sealing;
+pub(crate) mod sealing;
 #[cfg(feature = "loopback")]
 pub(crate) mod system_browser;
 pub(crate) mod system_clock;

@@ -26,16 +26,16 @@ const ATTEMPTS: u32 = 64;
 
 /// Tells one data key from another, and nothing about either.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct KeyId(pub(super) [u8; 8]);
+pub(crate) struct KeyId(pub(crate) [u8; 8]);
 
 /// What values are sealed with: 32 random bytes, overwritten when dropped.
-pub(super) struct DataKey {
+pub(crate) struct DataKey {
     key: Zeroizing<[u8; 32]>,
     id: KeyId,
 }
 
 impl DataKey {
-    pub(super) fn new(key: Zeroizing<[u8; 32]>) -> Self {
+    pub(crate) fn new(key: Zeroizing<[u8; 32]>) -> Self {
         let mut digest = Sha256::new();
         digest.update(b"gatepass data key id");
         digest.update(*key);
@@ -47,28 +47,33 @@ impl DataKey {
         }
     }
 
-    pub(super) fn random() -> Result<Self, StorageFailure> {
+    pub(crate) fn random() -> Result<Self, StorageFailure> {
         let mut key = Zeroizing::new([0; 32]);
         fill(&mut *key)?;
         Ok(Self::new(key))
     }
 
-    pub(super) fn bytes(&self) -> &[u8; 32] {
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.key
     }
 
-    pub(super) fn id(&self) -> KeyId {
+    pub(crate) fn id(&self) -> KeyId {
         self.id
     }
 
     /// Seals a value under a name.
-    pub(super) fn seal(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StorageFailure> {
+    pub(crate) fn seal(&self, name: &str, value: &[u8]) -> Result<Vec<u8>, StorageFailure> {
         let mut nonce = [0; NONCE];
         fill(&mut nonce)?;
         self.seal_with(nonce, name, value)
     }
 
-    fn seal_with(&self, nonce: [u8; NONCE], name: &str, value: &[u8]) -> Result<Vec<u8>, StorageFailure> {
+    pub(crate) fn seal_with(
+        &self,
+        nonce: [u8; NONCE],
+        name: &str,
+        value: &[u8],
+    ) -> Result<Vec<u8>, StorageFailure> {
         // Room for the tag as well, so that the plain value is not left behind by a move.
         let mut encrypted = Vec::with_capacity(value.len().saturating_add(16));
         encrypted.extend_from_slice(value);
@@ -83,7 +88,7 @@ impl DataKey {
     }
 
     /// Opens what was sealed under a name. Takes any bytes.
-    pub(super) fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unopened> {
+    pub(crate) fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unopened> {
         let envelope = Envelope::parse(sealed)?;
         if envelope.key != self.id {
             return Err(Unopened::OtherKey(envelope.key));
@@ -126,7 +131,7 @@ fn context(key: KeyId, name: &str) -> Vec<u8> {
 
 /// Why a sealed value was not opened.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unopened {
+pub(crate) enum Unopened {
     /// It is no sealed value, or not the one that was sealed under this name.
     Damaged(&'static str),
     /// Sealed with another key.
@@ -168,7 +173,7 @@ impl<'a> Envelope<'a> {
 }
 
 /// Where the data key comes from. Blocks; each answer is kept by whoever implements this.
-pub(super) trait DataKeys: Send + Sync + fmt::Debug {
+pub(crate) trait DataKeys: Send + Sync + fmt::Debug {
     /// The key with this id; `Lost` if it certainly is gone.
     fn key(&self, id: KeyId) -> Result<Arc<DataKey>, StorageFailure>;
 
@@ -193,13 +198,13 @@ impl DataKeys for Arc<DataKey> {
 
 /// Storage that seals its values on their way to the storage below, and opens them on their way back.
 #[derive(Debug)]
-pub(super) struct Sealed<S, K> {
+pub(crate) struct Sealed<S, K> {
     records: S,
     keys: K,
 }
 
 impl<S: SecureStorage, K: DataKeys> Sealed<S, K> {
-    pub(super) fn new(records: S, keys: K) -> Self {
+    pub(crate) fn new(records: S, keys: K) -> Self {
         Self { records, keys }
     }
 

@@ -230,10 +230,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Checks the configuration and makes the client. Does no I/O.
+    /// Checks the configuration and makes the client. Asks neither network nor storage; the default transport reads the
+    /// root certificates of the system, and the first client of a process starts the thread of the core.
     ///
     /// # Errors
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) with a text that says what to write instead.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) with a text that says what to write instead;
+    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) if the system gives no thread.
     pub fn build(self) -> Result<Client> {
         let issuer = Issuer::parse(&self.issuer, self.policy)?;
         if !text::is_vschar(&self.client_id) {
@@ -298,7 +300,7 @@ impl ClientBuilder {
 }
 
 /// An origin, given as a URL without path, query and fragment.
-fn origin(text: &str, policy: TransportPolicy) -> Result<url::Origin> {
+pub(crate) fn origin(text: &str, policy: TransportPolicy) -> Result<url::Origin> {
     let refuse = |why: String| {
         Err(Error::configuration(
             "api_origin",

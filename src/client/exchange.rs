@@ -13,6 +13,7 @@ use crate::error::{Error, Result, Stage};
 use crate::ports::{CommitOutcome, RecordKey, SessionEvent, UserAgentFailure};
 use crate::protocol::scope::Scope;
 use crate::protocol::token::{self, RefreshToken, TokenAnswer, TokenResponse};
+use crate::session::context::Context;
 use crate::session::record::{SignedIn, StoredAccessToken};
 use crate::session::{SentAt, Session, SignOut};
 
@@ -129,6 +130,7 @@ impl Accepted {
 
     /// The session that these tokens make, once their ID token is verified.
     fn signed_in(&self, inner: &Inner, tokens: TokenResponse, sent_at: &SentAt) -> SignedIn {
+        Context::put_up_with(&tokens.oddities);
         SignedIn {
             since_unix_millis: inner.context.ports.clock.unix_millis(),
             sign_in: Some(self.flow.diagnostic_id.clone()),

@@ -17,27 +17,27 @@ use crate::session::record::{SignedIn, Zeroing, decode_signed_in, encode_signed_
 const VERSION: u64 = 1;
 
 /// A pending sign-in. Bound to its issuer, its redirect URI and this app's storage (RFC 9700 §4.4.2).
-pub(super) struct FlowRecord {
-    pub(super) client_id: String,
-    pub(super) state: Secret,
-    pub(super) nonce: Secret,
-    pub(super) verifier: CodeVerifier,
-    pub(super) redirect: RedirectUri,
-    pub(super) scope: String,
-    pub(super) max_age: Option<u32>,
-    pub(super) acr_values: Vec<String>,
+pub(crate) struct FlowRecord {
+    pub(crate) client_id: String,
+    pub(crate) state: Secret,
+    pub(crate) nonce: Secret,
+    pub(crate) verifier: CodeVerifier,
+    pub(crate) redirect: RedirectUri,
+    pub(crate) scope: String,
+    pub(crate) max_age: Option<u32>,
+    pub(crate) acr_values: Vec<String>,
     /// The APIs that the grant is for (RFC 8707 §2.2).
-    pub(super) resources: Vec<Resource>,
-    pub(super) diagnostic_id: String,
+    pub(crate) resources: Vec<Resource>,
+    pub(crate) diagnostic_id: String,
     /// When it expires, by the wall clock: another boot may have to decide.
-    pub(super) expires_unix_millis: i64,
+    pub(crate) expires_unix_millis: i64,
     /// The metadata that the request was made with; the code goes to no other token endpoint.
-    pub(super) metadata: Vec<u8>,
-    pub(super) progress: Progress,
+    pub(crate) metadata: Vec<u8>,
+    pub(crate) progress: Progress,
 }
 
 /// How far the sign-in is.
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// It waits for its redirect.
     Waiting,
     /// A redirect took it, at this time by the wall clock: its code is being exchanged, and is not exchanged again.
@@ -47,27 +47,27 @@ pub(super) enum Progress {
 }
 
 /// Tokens that wait for the server's keys.
-pub(super) struct Provisional {
-    pub(super) tokens: Box<SignedIn>,
+pub(crate) struct Provisional {
+    pub(crate) tokens: Box<SignedIn>,
     /// Spent; the ID token may hold a digest of it (OpenID Connect Core §3.3.2.11).
-    pub(super) code: AuthorizationCode,
+    pub(crate) code: AuthorizationCode,
 }
 
 impl FlowRecord {
     /// The tokens that wait, if the sign-in has come that far.
-    pub(super) fn provisional(&self) -> Option<&Provisional> {
+    pub(crate) fn provisional(&self) -> Option<&Provisional> {
         match &self.progress {
             Progress::Provisional(provisional) => Some(provisional),
             Progress::Waiting | Progress::Claimed { .. } => None,
         }
     }
 
-    pub(super) fn refresh_token(&self) -> Option<RefreshToken> {
+    pub(crate) fn refresh_token(&self) -> Option<RefreshToken> {
         self.provisional()
             .and_then(|provisional| provisional.tokens.refresh_token.clone())
     }
 
-    pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let (claimed, tokens, code) = match &self.progress {
             Progress::Waiting => (Value::Null, Value::Null, Value::Null),
             Progress::Claimed { unix_millis } => (Value::from(*unix_millis), Value::Null, Value::Null),
@@ -100,7 +100,7 @@ impl FlowRecord {
         Zeroizing::new(value.0.to_string().into_bytes())
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let unreadable = || {
             Error::new(
                 ErrorKind::Interrupted,
@@ -149,7 +149,7 @@ impl FlowRecord {
             state: Secret::new(text("state")?),
             nonce: Secret::new(text("nonce")?),
             verifier: CodeVerifier::new(text("verifier")?),
-            redirect: RedirectUri::parse(&text("redirect")?)?,
+            redirect: RedirectUri::parse(&text("redirect")?).map_err(|_| unreadable())?,
             diagnostic_id: text("diagnostic_id")?,
             metadata: text("metadata")?.into_bytes(),
             scope: object.take_string("scope").unwrap_or_default(),
@@ -157,7 +157,7 @@ impl FlowRecord {
             acr_values,
             resources: resources
                 .iter()
-                .map(|uri| Resource::parse(uri))
+                .map(|uri| Resource::parse(uri).map_err(|_| unreadable()))
                 .collect::<Result<_>>()?,
             expires_unix_millis,
             progress,

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 mod accept;
-mod builder;
+pub(crate) mod builder;
 mod exchange;
-mod flow;
+pub(crate) mod flow;
 mod listening;
 mod neighbours;
 mod pending;
@@ -190,6 +190,15 @@ impl Client {
     /// Waits until nothing of this client is under way: call it before a short program exits, so that a refresh
     /// whose caller stopped waiting still reaches storage. A sign-in that waits for its redirect counts until it ends:
     /// cancel it first. Safe to cancel: dropping the future stops the waiting only.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+    /// # fn main() -> Outcome { signed_in(async |client, session, api| {
+    /// println!("{}", session.http().get(api).send().await?.text());
+    /// client.drain().await;
+    /// // … and main may return.
+    /// # Ok(()) }) }
+    /// ```
     pub async fn drain(&self) {
         self.0.context.drain().await;
     }
@@ -199,7 +208,8 @@ impl Client {
     /// [`Session::sign_out`], which also tells the server.
     ///
     /// What stays is, for each session there was, a number that keeps a refresh under way from bringing it back; it names
-    /// neither user nor server. Sessions of other clients in the same storage are not touched. Safe to cancel: it goes on.
+    /// neither user nor server. Sessions of other clients in the same storage are not touched. A sign-in that somebody waits
+    /// for ends as [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). Safe to cancel: it goes on.
     ///
     /// ```no_run
     /// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {

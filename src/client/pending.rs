@@ -12,6 +12,19 @@ use crate::ports::UserAgentFailure;
 use crate::session::Session;
 
 /// How far a sign-in is.
+///
+/// ```
+/// use gatepass::SignInProgress;
+///
+/// fn caption(progress: SignInProgress) -> Option<&'static str> {
+///     match progress {
+///         SignInProgress::WaitingForRedirect => Some("Please sign in with your browser."),
+///         SignInProgress::RedirectReceived => Some("One moment …"),
+///         _ => None,
+///     }
+/// }
+/// assert_eq!(caption(SignInProgress::Done), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignInProgress {
@@ -174,6 +187,15 @@ impl PendingSignIn {
     /// For how long after [`begin_sign_in`](crate::Client::begin_sign_in) the server accepts the URL, where it limits that:
     /// a pushed request (RFC 9126 §2.2) is good for a minute or so. A browser that is opened later shows an error; begin the
     /// sign-in anew then.
+    ///
+    /// ```
+    /// fn note(pending: &gatepass::PendingSignIn) -> String {
+    ///     match pending.authorization_url_lifetime() {
+    ///         Some(lifetime) => format!("Open this page within {} seconds:", lifetime.as_secs()),
+    ///         None => "Open this page:".to_owned(),
+    ///     }
+    /// }
+    /// ```
     #[must_use]
     pub fn authorization_url_lifetime(&self) -> Option<Duration> {
         self.url_lifetime
@@ -219,7 +241,8 @@ impl PendingSignIn {
     ///
     /// # Errors
     /// [`ErrorKind::Cancelled`], [`ErrorKind::FlowExpired`] at the deadline, [`ErrorKind::Superseded`] by a newer
-    /// sign-in; [`ErrorKind::Server`], [`ErrorKind::Protocol`] and [`ErrorKind::Network`] from the redirect on.
+    /// sign-in, or what [`user_agent_failed`](PendingSignIn::user_agent_failed) was told; [`ErrorKind::Server`],
+    /// [`ErrorKind::Protocol`] and [`ErrorKind::Network`] from the redirect on.
     pub async fn wait(&self) -> Result<Session> {
         self.attempt.ended().await
     }
@@ -231,6 +254,19 @@ impl PendingSignIn {
 
     /// Ends the sign-in because the browser could not do its part. If its redirect came before, it completes all the
     /// same. For those who open the browser themselves; [`Client::sign_in`](crate::Client::sign_in) does it for you.
+    ///
+    /// ```no_run
+    /// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
+    /// use gatepass::{SignInOptions, UserAgentFailure};
+    ///
+    /// let pending = client.begin_sign_in(SignInOptions::default()).await?;
+    /// if let Err(error) = std::process::Command::new("my-browser").arg(pending.authorization_url()).spawn() {
+    ///     pending.user_agent_failed(UserAgentFailure::NoBrowser(error.to_string()));
+    /// }
+    /// let session = pending.wait().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn user_agent_failed(&self, failure: UserAgentFailure) {
         self.attempt.call_off(failure.into());
     }

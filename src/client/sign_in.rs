@@ -38,7 +38,7 @@ impl Client {
     /// match client.sign_in(SignInOptions::default().login_hint("ada@example.com")).await {
     ///     Ok(session) => println!("signed in, session {}", session.id()),
     ///     Err(error) if error.kind() == ErrorKind::Cancelled => println!("not this time"),
-    ///     Err(error) => return Err(error),
+    ///     Err(error) => return Err(error.into()),
     /// }
     /// # Ok(())
     /// # }

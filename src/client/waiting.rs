@@ -12,6 +12,20 @@ use crate::session::context::storage_error;
 
 /// A sign-in whose tokens are stored and wait for the server's signing keys.
 /// [`Client::session`](crate::Client::session) of a client with this issuer and client id finishes it.
+///
+/// ```
+/// use gatepass::{MemoryStorage, SecureStorage, WaitingSignIn};
+///
+/// fn remind(storage: &dyn SecureStorage) -> gatepass::Result<usize> {
+///     let waiting = WaitingSignIn::all(storage)?;
+///     for WaitingSignIn { issuer, client_id, since, .. } in &waiting {
+///         println!("{client_id} at {issuer}: signed in at {since:?}, not verified yet");
+///     }
+///     Ok(waiting.len())
+/// }
+/// assert_eq!(remind(&MemoryStorage::default())?, 0);
+/// # Ok::<(), gatepass::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WaitingSignIn {

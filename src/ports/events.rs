@@ -35,6 +35,20 @@ impl fmt::Display for SessionId {
 }
 
 /// Something that happened to a session. Never holds a secret.
+///
+/// ```
+/// use gatepass::{EndReason, SessionEvent};
+///
+/// fn line(event: &SessionEvent) -> String {
+///     match event {
+///         SessionEvent::Ended { reason } => format!("the session is over: {}", reason.name()),
+///         SessionEvent::RefreshFailed { error } => format!("still signed in, but {error}"),
+///         other => format!("{other:?}"),
+///     }
+/// }
+/// let event = SessionEvent::Ended { reason: EndReason::ExpiredOrRevoked };
+/// assert_eq!(line(&event), "the session is over: expired_or_revoked");
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SessionEvent {
@@ -95,6 +109,17 @@ pub trait EventSink: Send + Sync + Debug {
 }
 
 /// The sink for apps that do not listen.
+///
+/// ```
+/// use std::sync::Arc;
+/// use gatepass::{Client, EventSink, NoEvents};
+///
+/// fn client(audit: Option<Arc<dyn EventSink>>) -> gatepass::Result<Client> {
+///     let sink = audit.unwrap_or_else(|| Arc::new(NoEvents));
+///     Client::builder("https://login.example.com", "my-app").event_sink(sink).build()
+/// }
+/// assert!(client(None).is_ok());
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoEvents;
 

@@ -11,6 +11,20 @@ use zeroize::Zeroizing;
 use crate::error::Delivery;
 
 /// A request as the core wants it sent.
+///
+/// ```
+/// use gatepass::HttpRequest;
+/// use http::{Method, header};
+///
+/// let mut request = HttpRequest::new(Method::POST, "https://login.example.com/token?hint=ada".parse()?);
+/// request.headers.insert(header::ACCEPT, "application/json".parse()?);
+/// request.body.extend_from_slice(b"grant_type=refresh_token");
+/// request.timeout = std::time::Duration::from_secs(10);
+/// // Neither the query nor the body is printed.
+/// let printed = format!("{request:?}");
+/// assert!(printed.contains("login.example.com") && !printed.contains("ada") && !printed.contains("grant_type"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct HttpRequest {
@@ -60,6 +74,17 @@ impl Debug for HttpRequest {
 }
 
 /// An answer, whatever its status.
+///
+/// ```
+/// use gatepass::HttpResponse;
+/// use http::{HeaderMap, StatusCode, header};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.append(header::CONTENT_TYPE, "application/json".parse()?);
+/// let response = HttpResponse::new(StatusCode::OK, headers, br#"{"access_token":"3f"}"#.to_vec());
+/// assert!(!format!("{response:?}").contains("access_token"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct HttpResponse {
@@ -93,6 +118,31 @@ impl Debug for HttpResponse {
 }
 
 /// Why no complete answer was read.
+///
+/// ```
+/// use std::sync::Arc;
+/// use gatepass::{Client, Delivery, ErrorKind, HttpFailure, HttpFailureReason, HttpRequest, HttpResponse, HttpTransport};
+///
+/// /// For a test: a device that is offline.
+/// #[derive(Debug)]
+/// struct Offline;
+///
+/// #[async_trait::async_trait]
+/// impl HttpTransport for Offline {
+///     async fn send(&self, _: HttpRequest) -> Result<HttpResponse, HttpFailure> {
+///         Err(HttpFailure::new(Delivery::NotSent, HttpFailureReason::NameNotResolved, "flight mode"))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> gatepass::Result<()> {
+/// let client = Client::builder("https://login.example.com", "my-app").http_transport(Arc::new(Offline)).build()?;
+/// let error = client.authorization_server().await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Network(Delivery::NotSent));
+/// assert_eq!(error.code(), "name_not_resolved");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HttpFailure {
@@ -117,6 +167,21 @@ impl HttpFailure {
 }
 
 /// What failed in an exchange.
+///
+/// ```
+/// use gatepass::HttpFailureReason;
+/// use std::io;
+///
+/// fn reason(error: &io::Error) -> HttpFailureReason {
+///     match error.kind() {
+///         io::ErrorKind::ConnectionRefused => HttpFailureReason::Connect,
+///         io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => HttpFailureReason::ConnectionLost,
+///         io::ErrorKind::TimedOut => HttpFailureReason::Timeout,
+///         _ => HttpFailureReason::Other,
+///     }
+/// }
+/// assert_eq!(reason(&io::ErrorKind::TimedOut.into()).code(), "timeout");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HttpFailureReason {
@@ -214,6 +279,9 @@ impl HttpFailureReason {
 #[async_trait]
 pub trait HttpTransport: Send + Sync + Debug {
     /// Sends one request and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`HttpFailure`] if no whole answer came, which says whether the server can have acted on the request.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpFailure>;
 }
 

@@ -32,6 +32,19 @@ pub(crate) use self::user_agent::Verdict;
 pub use self::user_agent::{UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn};
 
 /// A boxed future that can move between threads.
+///
+/// ```
+/// use gatepass::{BoxFuture, Spawner};
+///
+/// /// Does one thing after the other on the core's executor.
+/// fn in_a_row(spawner: &dyn Spawner, tasks: Vec<BoxFuture<'static, ()>>) {
+///     spawner.spawn(Box::pin(async move {
+///         for task in tasks {
+///             task.await;
+///         }
+///     }));
+/// }
+/// ```
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One of each port: the world as one client sees it. Cheap to clone.

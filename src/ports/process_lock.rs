@@ -3,9 +3,29 @@
 use std::fmt::Debug;
 
 /// Releases the lock when dropped.
+///
+/// ```
+/// use gatepass::LockGuard;
+/// use std::sync::Arc;
+///
+/// let held = Arc::new("session");
+/// // Whatever lets go when it is dropped: here a count, elsewhere a file.
+/// let guard: LockGuard = Box::new(Arc::clone(&held));
+/// assert_eq!(Arc::strong_count(&held), 2);
+/// drop(guard);
+/// assert_eq!(Arc::strong_count(&held), 1);
+/// ```
 pub type LockGuard = Box<dyn Send>;
 
 /// The lock could not be asked for.
+///
+/// ```
+/// use gatepass::LockFailure;
+///
+/// let error = std::fs::File::open("/no/such/directory/session.lock").unwrap_err();
+/// let failure = LockFailure(format!("session.lock: {error}"));
+/// assert!(failure.0.starts_with("session.lock: "));
+/// ```
 #[derive(Clone, Debug)]
 pub struct LockFailure(
     /// A text for people.

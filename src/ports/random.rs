@@ -3,6 +3,16 @@
 use std::fmt::Debug;
 
 /// The random source gave nothing.
+///
+/// ```
+/// use gatepass::RandomFailure;
+/// use std::io::Read;
+///
+/// fn fill(mut device: impl Read, buffer: &mut [u8]) -> Result<(), RandomFailure> {
+///     device.read_exact(buffer).map_err(|error| RandomFailure(error.to_string()))
+/// }
+/// assert!(fill(std::io::empty(), &mut [0; 32]).is_err());
+/// ```
 #[derive(Clone, Debug)]
 pub struct RandomFailure(
     /// A text for people.

@@ -13,6 +13,15 @@ pub(crate) mod conformance;
 
 /// Which write a record is from. It rises with each write, by how much is the adapter's affair; only equality and order
 /// mean anything.
+///
+/// ```
+/// use gatepass::{CommitOutcome, Generation, MemoryStorage, RecordKey, SecureStorage};
+///
+/// let (storage, key) = (MemoryStorage::default(), RecordKey::new("example").unwrap());
+/// let Ok(CommitOutcome::Committed(first)) = storage.commit(&key, Generation::ABSENT, b"one") else { panic!() };
+/// let Ok(CommitOutcome::Committed(second)) = storage.commit(&key, first, b"two") else { panic!() };
+/// assert!(Generation::ABSENT < first && first < second);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Generation(
     /// The number; 0 stands for a record that does not exist.
@@ -23,7 +32,7 @@ impl Generation {
     /// The generation to expect where there is no record yet.
     pub const ABSENT: Self = Self(0);
 
-    /// The generation that the next write gives the record.
+    /// One more than this: what the next write gives a record, in an adapter that counts.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -68,6 +77,15 @@ impl Debug for RecordKey {
 }
 
 /// A record as it was read.
+///
+/// ```
+/// use gatepass::{Generation, Stored};
+///
+/// let stored = Stored::new(b"what the disk had".to_vec(), Generation(7));
+/// assert_eq!(stored.bytes.as_slice(), b"what the disk had");
+/// // It is a secret: printed is how long it is.
+/// assert!(!format!("{stored:?}").contains("disk"));
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Stored {
@@ -98,6 +116,29 @@ impl Debug for Stored {
 }
 
 /// What came of a conditional write.
+///
+/// ```
+/// use gatepass::{CommitOutcome, Generation, MemoryStorage, RecordKey, SecureStorage, StorageFailure};
+///
+/// /// Adds to a record that others may be writing as well.
+/// fn append(storage: &dyn SecureStorage, key: &RecordKey, more: &[u8]) -> Result<Generation, StorageFailure> {
+///     let mut current = storage.load(key)?;
+///     loop {
+///         let (old, expected) = current.as_ref().map_or((&[][..], Generation::ABSENT), |s| (&s.bytes[..], s.generation));
+///         match storage.commit(key, expected, &[old, more].concat())? {
+///             CommitOutcome::Committed(generation) => return Ok(generation),
+///             // Somebody was faster; this is what they wrote.
+///             CommitOutcome::Conflict(newer) => current = newer,
+///         }
+///     }
+/// }
+///
+/// let (storage, key) = (MemoryStorage::default(), RecordKey::new("example").unwrap());
+/// append(&storage, &key, b"one ")?;
+/// append(&storage, &key, b"two")?;
+/// assert_eq!(storage.load(&key)?.unwrap().bytes.as_slice(), b"one two");
+/// # Ok::<(), StorageFailure>(())
+/// ```
 #[derive(Clone, Debug)]
 pub enum CommitOutcome {
     /// Durable: it survives a crash from here on. The record now has this generation.
@@ -107,6 +148,21 @@ pub enum CommitOutcome {
 }
 
 /// Why storage did not answer. None of these means "no session".
+///
+/// ```
+/// use gatepass::StorageFailure;
+/// use std::io;
+///
+/// /// In an adapter: only what is gone for good is lost.
+/// fn failure(error: io::Error) -> StorageFailure {
+///     match error.kind() {
+///         io::ErrorKind::InvalidData => StorageFailure::Lost(error.to_string()),
+///         io::ErrorKind::WouldBlock => StorageFailure::Locked,
+///         _ => StorageFailure::Failed(error.to_string()),
+///     }
+/// }
+/// assert!(matches!(failure(io::ErrorKind::StorageFull.into()), StorageFailure::Failed(_)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StorageFailure {

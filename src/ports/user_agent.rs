@@ -7,12 +7,22 @@ use async_trait::async_trait;
 use crate::error::{Error, ErrorKind, Stage};
 
 /// What to show.
+///
+/// ```
+/// use gatepass::UserAgentRequest;
+///
+/// let request = UserAgentRequest::new("https://login.example.com/authorize?state=3f…", "http://127.0.0.1:49152/callback");
+/// assert!(request.redirect_uri.starts_with("http://127.0.0.1:"));
+/// // State and nonce do not get into a log by accident.
+/// assert!(!format!("{request:?}").contains("state"));
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct UserAgentRequest {
-    /// The authorization URL. It holds state and nonce: it goes to the browser and into no log.
+    /// The authorization URL, or at [`SignOut::EndSession`](crate::SignOut::EndSession) the URL that ends the session. It
+    /// holds state and nonce, or an ID token: it goes to the browser and into no log.
     pub authorization_url: String,
-    /// The redirect URI that ends the visit.
+    /// The redirect URI that ends the visit. Empty at a sign-out from which the browser does not come back.
     pub redirect_uri: String,
 }
 
@@ -36,6 +46,17 @@ impl Debug for UserAgentRequest {
 }
 
 /// How the visit came back.
+///
+/// ```
+/// use gatepass::UserAgentReturn;
+///
+/// /// A web-authentication session ends with the redirect; a browser that was only opened has none.
+/// fn returned(redirect: Option<String>) -> UserAgentReturn {
+///     redirect.map_or(UserAgentReturn::Opened, UserAgentReturn::Redirected)
+/// }
+/// let with_code = returned(Some("com.example.app:/callback?code=3f…".to_owned()));
+/// assert_eq!(format!("{with_code:?}"), "Redirected(redacted)");
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum UserAgentReturn {
@@ -70,6 +91,15 @@ pub(crate) enum Verdict {
 }
 
 /// Why the visit failed.
+///
+/// ```
+/// use gatepass::{Error, ErrorKind, UserAgentFailure};
+///
+/// // What the caller of `sign_in` gets.
+/// let kind = |failure| Error::from(failure).kind();
+/// assert_eq!(kind(UserAgentFailure::Cancelled), ErrorKind::Cancelled);
+/// assert_eq!(kind(UserAgentFailure::NoBrowser("no display".to_owned())), ErrorKind::NoBrowser);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UserAgentFailure {
@@ -140,6 +170,10 @@ impl From<UserAgentFailure> for Error {
 /// ```
 #[async_trait]
 pub trait UserAgent: Send + Sync + Debug {
-    /// Shows the authorization request to the user.
+    /// Shows the page to the user.
+    ///
+    /// # Errors
+    /// [`UserAgentFailure`]: the user declined, or the browser could not do its part. The sign-in ends with it, unless its
+    /// redirect came before.
     async fn open(&self, request: UserAgentRequest) -> Result<UserAgentReturn, UserAgentFailure>;
 }

@@ -62,6 +62,19 @@ pub(crate) const RESERVED: [&str; 37] = [
 ];
 
 /// Whether and how the server is to involve the user (OpenID Connect Core §3.1.2.1).
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+/// # fn main() -> Outcome { signed_in(async |client, session, api| {
+/// use gatepass::{Prompt, SignInOptions};
+///
+/// // "Use another account":
+/// let options = SignInOptions::default().prompt([Prompt::SelectAccount, Prompt::Consent]);
+/// let pending = client.begin_sign_in(options).await?;
+/// assert!(pending.authorization_url().contains("prompt=select_account+consent"));
+/// # pending.cancel();
+/// # Ok(()) }) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Prompt {
@@ -139,14 +152,16 @@ impl SignInOptions {
         self
     }
 
-    /// Who is about to sign in: an e-mail address or a user name, shown filled in by servers that support it.
+    /// Who is about to sign in: an e-mail address or a user name, shown filled in by servers that support it (OpenID Connect
+    /// Core §3.1.2.1). The user may sign in as somebody else.
     #[must_use]
     pub fn login_hint(mut self, hint: impl Into<String>) -> Self {
         self.login_hint = Some(hint.into());
         self
     }
 
-    /// The oldest acceptable authentication, in seconds. The ID token must then say when it was.
+    /// The oldest acceptable authentication, in seconds; 0 asks for a new one. The ID token must then say when it was, or the
+    /// sign-in fails (OpenID Connect Core §3.1.3.7 item 13).
     #[must_use]
     pub fn max_age(mut self, seconds: u32) -> Self {
         self.max_age = Some(seconds);
@@ -168,6 +183,13 @@ impl SignInOptions {
     /// An `acr` of the ID token that is essential and has values is enforced, as with
     /// [`acr_values`](Self::acr_values); both together are refused. Text that is no such object makes
     /// [`begin_sign_in`](crate::Client::begin_sign_in) fail with the code `claims_malformed`.
+    ///
+    /// ```
+    /// use gatepass::SignInOptions;
+    ///
+    /// let options = SignInOptions::default()
+    ///     .claims(r#"{"id_token":{"email":null},"userinfo":{"picture":{"essential":true}}}"#);
+    /// ```
     #[must_use]
     pub fn claims(mut self, json: impl AsRef<str>) -> Self {
         match ClaimsRequest::parse(json.as_ref()) {
@@ -280,8 +302,12 @@ impl SignInOptions {
         self.prompt.contains(&Prompt::None)
     }
 
+    /// How long ago the user may have authenticated. Where the time is essential without a limit to it, any will do, but
+    /// the ID token must name one (OpenID Connect Core §2).
     pub(crate) fn requested_max_age(&self) -> Option<u32> {
-        self.max_age
+        let claims = self.claims.as_ref();
+        let any = claims.is_some_and(ClaimsRequest::is_auth_time_essential);
+        self.max_age.or(any.then_some(u32::MAX))
     }
 
     /// The authentication contexts, one of which the ID token must name.

@@ -13,6 +13,7 @@ const MAX_BYTES: usize = 4 * 1024;
 pub(crate) struct ClaimsRequest {
     json: String,
     acr_values: Vec<String>,
+    auth_time: bool,
 }
 
 impl ClaimsRequest {
@@ -38,6 +39,7 @@ impl ClaimsRequest {
         }
         Ok(Self {
             acr_values: essential_acr(&object),
+            auth_time: essential(&object, "auth_time").is_some(),
             json: Value::Object(object.0).to_string(),
         })
     }
@@ -51,11 +53,21 @@ impl ClaimsRequest {
     pub(crate) fn essential_acr_values(&self) -> &[String] {
         &self.acr_values
     }
+
+    /// Whether the time of authentication is essential: an ID token must then name it (§2).
+    pub(crate) fn is_auth_time_essential(&self) -> bool {
+        self.auth_time
+    }
+}
+
+/// What is asked of a claim of the ID token, if it is essential.
+fn essential<'a>(object: &'a Object, name: &str) -> Option<&'a Value> {
+    let claim = object.get("id_token").and_then(|claims| claims.get(name));
+    claim.filter(|claim| claim.get("essential") == Some(&Value::Bool(true)))
 }
 
 fn essential_acr(object: &Object) -> Vec<String> {
-    let acr = object.get("id_token").and_then(|claims| claims.get("acr"));
-    let Some(acr) = acr.filter(|acr| acr.get("essential") == Some(&Value::Bool(true))) else {
+    let Some(acr) = essential(object, "acr") else {
         return Vec::new();
     };
     let several = acr.get("values").and_then(Value::as_array).into_iter().flatten();
@@ -79,6 +91,16 @@ mod tests {
         let sent: Value = serde_json::from_str(request.as_str()).unwrap();
         assert_eq!(sent, serde_json::from_str::<Value>(example).unwrap());
         assert!(request.essential_acr_values().is_empty(), "voluntary");
+        assert!(request.is_auth_time_essential());
+        for voluntary in [
+            "{}",
+            r#"{"id_token":{"auth_time":null}}"#,
+            r#"{"id_token":{"auth_time":{"essential":false}}}"#,
+            r#"{"userinfo":{"auth_time":{"essential":true}}}"#,
+        ] {
+            let request = ClaimsRequest::parse(voluntary).unwrap();
+            assert!(!request.is_auth_time_essential(), "{voluntary}");
+        }
         for bad in [
             "",
             "acr",

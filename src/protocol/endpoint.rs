@@ -10,6 +10,15 @@ use crate::error::{Error, Result, Stage};
 /// Allows http for an issuer, its endpoints and API origins whose host is `127.0.0.1` or `[::1]`.
 ///
 /// For tests against a server on the same machine. There is no switch that allows http to anywhere else.
+///
+/// ```
+/// use gatepass::{AllowHttpOnLoopback, Client};
+///
+/// let builder = |issuer| Client::builder(issuer, "my-app").allow_http_on_loopback(AllowHttpOnLoopback);
+/// assert!(builder("http://127.0.0.1:9400").build().is_ok());
+/// assert_eq!(builder("http://localhost:9400").build().unwrap_err().code(), "issuer_insecure");
+/// assert_eq!(builder("http://login.example.com").build().unwrap_err().code(), "issuer_insecure");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllowHttpOnLoopback;
 

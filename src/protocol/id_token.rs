@@ -44,7 +44,7 @@ impl Claims {
         &self.subject
     }
 
-    /// Any claim by name, as JSON.
+    /// Any claim by name, as JSON. `None` if it is not there.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.object.get(name)
@@ -152,7 +152,7 @@ fn unsigned(why: Unsigned) -> Refused {
     refuse(code, clause, why).into()
 }
 
-fn check_claims(object: Object, hash: Hash, expected: &Expected<'_>) -> Result<Claims> {
+pub(crate) fn check_claims(object: Object, hash: Hash, expected: &Expected<'_>) -> Result<Claims> {
     if object.str("iss") != Some(expected.issuer.as_str()) {
         return Err(refuse(
             "id_token_issuer",

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use zeroize::Zeroizing;
 
 /// The deepest nesting accepted.
 pub(crate) const MAX_DEPTH: usize = 32;
@@ -40,7 +41,25 @@ impl fmt::Display for JsonError {
 impl Object {
     /// Parses one object that fills the whole input. A leading byte-order mark is tolerated (RFC 8259 §8.1).
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
-        match read_whole(bytes, Strict { depth: MAX_DEPTH })? {
+        Self::read(bytes, Repeated::Refused)
+    }
+
+    /// The same of an object that is refused for its repeated names: those that say two things say nothing, the rest is
+    /// there. For what must be saved from an answer that is not used.
+    pub(crate) fn salvage(bytes: &[u8]) -> Result<Self, JsonError> {
+        Self::read(bytes, Repeated::Void)
+    }
+
+    fn read(bytes: &[u8], repeated: Repeated) -> Result<Self, JsonError> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let value = match value_of(bytes, repeated) {
+            // One lifetime that no float holds must not cost the tokens beside it (RFC 8259 §6 leaves the range to us).
+            Err(e) if e.to_string().starts_with(OUT_OF_RANGE) => {
+                value_of(&without_huge_numbers(bytes), repeated)
+            }
+            read => read,
+        };
+        match value.map_err(|e| classify(&e))? {
             Value::Object(map) => Ok(Self(map)),
             _ => Err(JsonError::NotAnObject),
         }
@@ -93,8 +112,20 @@ pub(crate) enum Member<'a> {
     /// Where nothing was escaped, the very bytes that were read.
     Text(Cow<'a, str>),
     Number(Number),
-    /// An object, an array, `true`, `false` or `null`.
+    Null,
+    /// An object, an array, `true` or `false`.
     Other,
+}
+
+impl From<Value> for Member<'_> {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::String(text) => Self::Text(text.into()),
+            Value::Number(number) => Self::Number(number),
+            Value::Null => Self::Null,
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) => Self::Other,
+        }
+    }
 }
 
 /// Reads an object of which only these members matter. The whole is held to the same rules as by [`Object::parse`],
@@ -103,15 +134,22 @@ pub(crate) fn pick<'a, const N: usize>(
     bytes: &'a [u8],
     names: &[&str; N],
 ) -> Result<[Option<Member<'a>>; N], JsonError> {
-    read_whole(bytes, Pick { names })?.ok_or(JsonError::NotAnObject)
+    pick_quickly(bytes, names).or_else(|_| {
+        // The slower reader tells what is wrong with it, and knows what can be forgiven.
+        let mut object = Object::parse(bytes)?;
+        Ok(names.map(|name| object.0.remove(name).map(Member::from)))
+    })
 }
 
-fn read_whole<'a, S: DeserializeSeed<'a>>(bytes: &'a [u8], seed: S) -> Result<S::Value, JsonError> {
+fn pick_quickly<'a, const N: usize>(
+    bytes: &'a [u8],
+    names: &[&str; N],
+) -> serde_json::Result<[Option<Member<'a>>; N]> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = seed.deserialize(&mut reader).map_err(|e| classify(&e))?;
-    reader.end().map_err(|_| JsonError::Syntax)?;
-    Ok(value)
+    let picked = serde::Deserializer::deserialize_map(&mut reader, Pick { names })?;
+    reader.end()?;
+    Ok(picked)
 }
 
 /// A number as whole seconds, if it is finite and within the years a clock can show.
@@ -127,6 +165,54 @@ pub(crate) fn number_to_seconds(number: &Number) -> Option<i64> {
 
 const DUPLICATE: &str = "duplicate name";
 const TOO_DEEP: &str = "too deep";
+/// As the JSON library says it.
+const OUT_OF_RANGE: &str = "number out of range";
+
+/// What becomes of a name that comes twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeated {
+    Refused,
+    /// It stands at `null`, unless it says the same thing each time.
+    Void,
+}
+
+/// The one value that the bytes are.
+fn value_of(bytes: &[u8], repeated: Repeated) -> serde_json::Result<Value> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let strict = Strict {
+        depth: MAX_DEPTH,
+        repeated,
+    };
+    let value = strict.deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(value)
+}
+
+/// The same text with `null` for each number that is too large for a float.
+fn without_huge_numbers(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut kept = Zeroizing::new(Vec::with_capacity(text.len()));
+    let (mut rest, mut quoted) = (text, false);
+    while let Some((&first, after)) = rest.split_first() {
+        let number = rest
+            .iter()
+            .take_while(|byte| b"0123456789+-.eE".contains(byte))
+            .count();
+        let escape = quoted && first == b'\\';
+        let taken = match first {
+            _ if escape => 2,
+            b'-' | b'0'..=b'9' if !quoted => number,
+            _ => 1,
+        };
+        quoted ^= first == b'"';
+        let (token, after) = rest.split_at_checked(taken).unwrap_or((rest, after));
+        let huge = taken == number
+            && !quoted
+            && std::str::from_utf8(token).is_ok_and(|token| token.parse().is_ok_and(f64::is_infinite));
+        kept.extend_from_slice(if huge { b"null" } else { token });
+        rest = after;
+    }
+    kept
+}
 
 fn classify(error: &serde_json::Error) -> JsonError {
     let text = error.to_string();
@@ -143,13 +229,14 @@ fn classify(error: &serde_json::Error) -> JsonError {
 #[derive(Clone, Copy)]
 struct Strict {
     depth: usize,
+    repeated: Repeated,
 }
 
 impl Strict {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         self.depth
             .checked_sub(1)
-            .map(|depth| Self { depth })
+            .map(|depth| Self { depth, ..self })
             .ok_or_else(|| E::custom(TOO_DEEP))
     }
 }
@@ -210,63 +297,33 @@ impl<'de> Visitor<'de> for Strict {
         let inner = self.deeper()?;
         let mut members = Map::new();
         while let Some(name) = map.next_key::<String>()? {
-            if members.contains_key(&name) {
+            if !members.contains_key(&name) {
+                let value = map.next_value_seed(inner)?;
+                members.insert(name, value);
+                continue;
+            }
+            if self.repeated == Repeated::Refused {
                 return Err(A::Error::custom(DUPLICATE));
             }
             let value = map.next_value_seed(inner)?;
-            members.insert(name, value);
+            if members.get(&name) != Some(&value) {
+                members.insert(name, Value::Null);
+            }
         }
         Ok(Value::Object(members))
     }
 }
 
-/// The visitor of [`pick`]. `None` for what is no object.
+/// The visitor of [`pick_quickly`].
 struct Pick<'n, const N: usize> {
     names: &'n [&'n str; N],
 }
 
-impl<'de, const N: usize> DeserializeSeed<'de> for Pick<'_, N> {
-    type Value = Option<[Option<Member<'de>>; N]>;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
 impl<'de, const N: usize> Visitor<'de> for Pick<'_, N> {
-    type Value = Option<[Option<Member<'de>>; N]>;
+    type Value = [Option<Member<'de>>; N];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        let check = Check { depth: MAX_DEPTH };
-        check.visit_seq(seq).map(|_| None)
+        f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -282,7 +339,7 @@ impl<'de, const N: usize> Visitor<'de> for Pick<'_, N> {
                 None => return Err(A::Error::custom(DUPLICATE)),
             }
         }
-        Ok(Some(found))
+        Ok(found)
     }
 }
 
@@ -321,8 +378,10 @@ struct Check {
 
 impl Check {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
-        let Strict { depth } = Strict { depth: self.depth }.deeper()?;
-        Ok(Self { depth })
+        self.depth
+            .checked_sub(1)
+            .map(|depth| Self { depth })
+            .ok_or_else(|| E::custom(TOO_DEEP))
     }
 }
 
@@ -354,7 +413,7 @@ impl<'de> Visitor<'de> for Check {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
-        Ok(Number::from_f64(value).map_or(Member::Other, Member::Number))
+        Ok(Number::from_f64(value).map_or(Member::Null, Member::Number))
     }
 
     fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
@@ -366,7 +425,7 @@ impl<'de> Visitor<'de> for Check {
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Member::Other)
+        Ok(Member::Null)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -472,6 +531,8 @@ mod tests {
             r#"{"a":{"b":1,"b":2}}"#,
             r#"{"a":[{"b":1,"c":2},{"b":1}],"x":[],"y":{}}"#,
             r#"{"a":1e400}"#,
+            r#"{"a":1e400,"a":1}"#,
+            r#"{"x":1e400,"a":"b"}"#,
             r#"{"":1,"a":""}"#,
             &deep(MAX_DEPTH - 1),
             &deep(MAX_DEPTH),
@@ -480,6 +541,8 @@ mod tests {
             let whole = Object::parse(text.as_bytes()).map(|_| ());
             let picked = pick(text.as_bytes(), &["a", "b"]).map(|_| ());
             assert_eq!(picked, whole, "{text:.60}");
+            let quickly = pick_quickly(text.as_bytes(), &["a", "b"]).is_ok();
+            assert_eq!(quickly, whole.is_ok() && !text.contains("e400"), "{text:.60}");
         }
         assert_eq!(
             pick(b"{\"x\":\"\xff\"}", &["a"]).unwrap_err(),
@@ -494,17 +557,62 @@ mod tests {
         assert_eq!(a, Some(Member::Text("Ab".into())));
         assert_eq!(b, Some(Member::Number(7.into())));
         assert_eq!((c, d), (Some(Member::Other), None));
+        // What only the slower reader can read.
+        let picked = pick(br#"{"a":1e400,"b":"x","c":true}"#, &["a", "b", "c"]).unwrap();
+        let [a, b, c] = picked.map(Option::unwrap);
+        assert_eq!((a, b, c), (Member::Null, Member::Text("x".into()), Member::Other));
     }
 
     #[test]
     fn oc_37_numeric_dates_may_have_a_fraction_and_must_be_finite() {
-        let object = Object::parse(br#"{"a":1.9,"b":1e400,"c":"1","d":-5,"e":1e18}"#);
-        // serde_json refuses 1e400 outright, which is as good.
-        assert!(object.is_err());
-        let object = Object::parse(br#"{"a":1.9,"c":"1","d":-5,"e":1e18}"#).unwrap();
+        let object = Object::parse(br#"{"a":1.9,"b":1e400,"c":"1","d":-5,"e":1e18}"#).unwrap();
         assert_eq!(object.numeric_date("a"), Some(1));
+        assert_eq!(object.numeric_date("b"), None);
         assert_eq!(object.numeric_date("c"), None);
         assert_eq!(object.numeric_date("d"), Some(-5));
         assert_eq!(object.numeric_date("e"), None);
+    }
+
+    #[test]
+    fn bi_34_a_number_that_no_float_holds_is_no_value_and_costs_nothing_else() {
+        let digits = "9".repeat(400);
+        for huge in ["1e309", "-1e309", "1E+999", digits.as_str(), "17e9999"] {
+            let text = format!(r#"{{"a":{huge},"b":["x\\\"1e309",{huge} ,2],"1e400":"{huge}"}}"#);
+            let object = Object::parse(text.as_bytes()).unwrap();
+            assert_eq!(object.get("a"), Some(&Value::Null), "{text}");
+            assert_eq!(
+                object.get("b").unwrap(),
+                &serde_json::json!(["x\\\"1e309", null, 2])
+            );
+            assert_eq!(object.str("1e400"), Some(huge), "text is left alone");
+        }
+        for bad in [
+            r#"{"a":1e309"#,
+            r#"{"a":1e309e}"#,
+            r#"{"a":1e309,"b":"\"#,
+            r#"{"a":1e309,"a":1}"#,
+        ] {
+            assert!(Object::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bi_46_what_is_said_once_can_be_salvaged() {
+        let object =
+            Object::salvage(br#"{"a":1,"b":2,"a":3,"c":"x","c":"x","a":1,"d":{"e":1,"e":2}}"#).unwrap();
+        assert_eq!(object.get("a"), Some(&Value::Null), "two things are nothing");
+        assert_eq!(
+            (object.get("b"), object.str("c")),
+            (Some(&Value::from(2)), Some("x"))
+        );
+        assert_eq!(object.get("d"), Some(&serde_json::json!({ "e": null })));
+        assert!(Object::salvage(b"{} x").is_err());
+    }
+
+    #[test]
+    fn bi_45_a_hundred_thousand_members_are_only_members() {
+        let members: Vec<String> = (0..100_000).map(|n| format!("\"{n}\":{n}")).collect();
+        let object = Object::parse(format!("{{{}}}", members.join(",")).as_bytes()).unwrap();
+        assert_eq!(object.get("99999"), Some(&Value::from(99_999)));
     }
 }

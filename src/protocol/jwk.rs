@@ -16,6 +16,11 @@ pub(crate) const MAX_SET_BYTES: usize = 512 * 1024;
 /// The most keys that are looked at.
 pub(crate) const MAX_KEYS: usize = 200;
 
+/// What only the owner of a key may know (RFC 7518 §6.2.2, §6.3.2, §6.4). Never looked at.
+const PRIVATE_MEMBERS: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "k"];
+const PUBLISHED: &str =
+    "the key set publishes private or symmetric keys: whoever reads it can sign as the server";
+
 /// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1) that this build verifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Algorithm {
@@ -169,6 +174,7 @@ pub(crate) struct Jwk {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct JwkSet {
     keys: Vec<Jwk>,
+    oddities: Vec<&'static str>,
 }
 
 /// Why no key was chosen.
@@ -196,12 +202,17 @@ impl JwkSet {
         if entries.len() > MAX_KEYS {
             return refuse("jwks_too_many", "the key set has more than 200 keys");
         }
-        let keys = entries
-            .iter()
-            .filter_map(Value::as_object)
-            .filter_map(read_key)
-            .collect();
-        Ok(Self { keys })
+        let entries = || entries.iter().filter_map(Value::as_object);
+        let private = entries().any(|entry| PRIVATE_MEMBERS.iter().any(|name| entry.contains_key(*name)));
+        Ok(Self {
+            keys: entries().filter_map(read_key).collect(),
+            oddities: private.then_some(PUBLISHED).into_iter().collect(),
+        })
+    }
+
+    /// What the server should not have in it: for the log.
+    pub(crate) fn oddities(&self) -> &[&'static str] {
+        &self.oddities
     }
 
     /// The one key that fits the header of a token. A `kid` is only ever compared, never used as a path.
@@ -321,6 +332,7 @@ mod tests {
         ));
         assert_eq!(set.keys.len(), 1);
         assert!(set.select(Some("1"), Algorithm::Es256).is_ok());
+        assert_eq!(set.oddities().len(), 1, "private members are told of");
     }
 
     #[test]

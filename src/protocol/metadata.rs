@@ -223,19 +223,19 @@ impl AuthorizationServer {
         self.issuer.as_str()
     }
 
-    /// Where the browser is sent.
+    /// Where the browser is sent (RFC 6749 §3.1).
     #[must_use]
     pub fn authorization_endpoint(&self) -> &Url {
         &self.authorization_endpoint
     }
 
-    /// Where codes and refresh tokens are exchanged.
+    /// Where codes and refresh tokens are exchanged (RFC 6749 §3.2).
     #[must_use]
     pub fn token_endpoint(&self) -> &Url {
         &self.token_endpoint
     }
 
-    /// Where the signing keys are.
+    /// Where the signing keys are (RFC 8414 §2). Needed for a sign-in with the scope `openid`.
     #[must_use]
     pub fn jwks_uri(&self) -> Option<&Url> {
         self.jwks_uri.as_ref()
@@ -247,7 +247,7 @@ impl AuthorizationServer {
         self.userinfo_endpoint.as_ref()
     }
 
-    /// Where tokens are revoked (RFC 7009).
+    /// Where tokens are revoked (RFC 7009). Without it [`SignOut::Revoke`](crate::SignOut::Revoke) is local.
     #[must_use]
     pub fn revocation_endpoint(&self) -> Option<&Url> {
         self.revocation_endpoint.as_ref()
@@ -282,7 +282,7 @@ impl AuthorizationServer {
         self.scopes.as_deref()
     }
 
-    /// The authentication contexts the server announces; `None` if it does not say.
+    /// The authentication contexts (`acr`) the server announces; `None` if it does not say.
     #[must_use]
     pub fn acr_values_supported(&self) -> Option<&[String]> {
         self.acr_values.as_deref()

@@ -28,6 +28,16 @@ pub struct RedirectUri {
 }
 
 /// The three ways a redirect reaches a native app.
+///
+/// ```
+/// use gatepass::{RedirectKind, RedirectUri};
+///
+/// let kind = |uri| RedirectUri::parse(uri).map(|redirect| redirect.kind());
+/// assert_eq!(kind("https://app.example.com/callback")?, RedirectKind::ClaimedHttps);
+/// assert_eq!(kind("com.example.app:/callback")?, RedirectKind::PrivateUseScheme);
+/// assert_eq!(kind("http://127.0.0.1/callback")?, RedirectKind::Loopback);
+/// # Ok::<(), gatepass::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RedirectKind {

@@ -27,6 +27,16 @@ const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 secret_newtype! {
     /// A token for an API. Opaque: Gatepass never looks inside (RFC 9068 §6).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+    /// # fn main() -> Outcome { signed_in(async |client, session, api| {
+    /// let token = session.access_token().await?;
+    /// // It prints as nothing; `expose` is the one way out, for the header of a request.
+    /// assert_eq!(format!("{token:?}"), "AccessToken(redacted)");
+    /// let header = format!("Bearer {}", token.expose());
+    /// # Ok(()) }) }
+    /// ```
     pub AccessToken
 }
 
@@ -92,6 +102,8 @@ pub(crate) struct TokenResponse {
     pub(crate) expires_in: Option<Duration>,
     /// The scope granted; `None` means as requested (RFC 6749 §5.1).
     pub(crate) scope: Option<Scope>,
+    /// What the server should not have said so, and what was made of it: for the log.
+    pub(crate) oddities: Vec<&'static str>,
 }
 
 /// What an answer means.
@@ -143,7 +155,26 @@ impl TokenAnswer {
             );
         }
         if status.is_success() {
-            return Self::read_success(status, headers, body, stage, sent);
+            return match Members::read(body) {
+                // Not used, as two readers may see two answers in it; a refresh token that it names once is kept.
+                Err(JsonError::Duplicate) => Self::Unusable {
+                    error: invalid(
+                        stage,
+                        "token_response_duplicate",
+                        "the token response has a member twice",
+                    ),
+                    refresh_token: Object::salvage(body)
+                        .ok()
+                        .and_then(|mut object| object.take_string("refresh_token"))
+                        .map(RefreshToken::new),
+                },
+                Ok(members) if members.has_error => match server_error(status, body, sent) {
+                    // RFC 6749 §5.2: an error is never a success, even where the status says so.
+                    Some(server) => Self::error_in_success(server, stage),
+                    None => Self::read_success(status, headers, Ok(members), stage),
+                },
+                members => Self::read_success(status, headers, members, stage),
+            };
         }
         // An error is told by its `error` member, not by the status: servers use 400, 401 and 403 (RFC 6749 §5.2).
         let server = server_error(status, body, sent);
@@ -188,12 +219,25 @@ impl TokenAnswer {
         }
     }
 
+    fn error_in_success(server: ServerError, stage: Stage) -> Self {
+        let error = Error::new(
+            ErrorKind::Server,
+            stage,
+            "error_in_success",
+            "the server answered with an error",
+        )
+        .with_clause("RFC 6749 §5.2");
+        match server.error.as_deref() {
+            Some("invalid_grant") => Self::GrantRefused(error.with_server(server)),
+            _ => Self::Rejected(error.with_server(server)),
+        }
+    }
+
     fn read_success(
         status: StatusCode,
         headers: &HeaderMap,
-        body: &[u8],
+        members: Result<Members<'_>, JsonError>,
         stage: Stage,
-        sent: &[&str],
     ) -> Self {
         let unknown = |code, message: String| {
             let error = Error::new(ErrorKind::Network(Delivery::UnknownOutcome), stage, code, message);
@@ -203,36 +247,10 @@ impl TokenAnswer {
                     .with_server(status_only(status)),
             )
         };
-        let mut members = match Members::read(body) {
+        let mut members = match members {
             Ok(members) => members,
-            Err(JsonError::Duplicate) => {
-                return Self::Unusable {
-                    error: invalid(
-                        stage,
-                        "token_response_duplicate",
-                        "the token response has a member twice",
-                    ),
-                    refresh_token: None,
-                };
-            }
             Err(e) => return unknown("token_response_garbled", format!("the token response is {e}")),
         };
-        if members.has_error
-            && let Some(server) = server_error(status, body, sent)
-        {
-            // RFC 6749 §5.2: an error is never a success, even where the status says so.
-            let error = Error::new(
-                ErrorKind::Server,
-                stage,
-                "error_in_success",
-                "the server answered with an error",
-            )
-            .with_clause("RFC 6749 §5.2");
-            return match server.error.as_deref() {
-                Some("invalid_grant") => Self::GrantRefused(error.with_server(server)),
-                _ => Self::Rejected(error.with_server(server)),
-            };
-        }
         let is_json = is_json_content(headers);
         if !is_json && members.access_token.is_none() {
             return unknown(
@@ -241,10 +259,19 @@ impl TokenAnswer {
             );
         }
         // Taken out first: whatever is wrong below, a new refresh token must not be lost.
-        let refresh_token = take_text(&mut members.refresh_token).map(RefreshToken::new);
-        match read_tokens(&mut members, refresh_token.as_ref(), is_json, stage) {
+        let refresh_token = members.refresh_token.take();
+        // It is empty, or no string.
+        let odd =
+            !matches!(&refresh_token, None | Some(Member::Null)) && text_of(refresh_token.as_ref()).is_none();
+        let refresh_token = owned(refresh_token).map(RefreshToken::new);
+        match read_tokens(members, refresh_token.as_ref(), is_json, stage) {
             Ok(mut response) => {
                 response.refresh_token = refresh_token;
+                if odd {
+                    response
+                        .oddities
+                        .push("refresh_token is empty or no string: as if it were not there");
+                }
                 Self::Granted(response)
             }
             Err(error) => Self::Unusable { error, refresh_token },
@@ -296,18 +323,18 @@ impl<'a> Members<'a> {
     }
 }
 
-/// A text that is there and not empty, in memory of its own.
-fn take_text(member: &mut Option<Member<'_>>) -> Option<String> {
-    match member.take() {
-        Some(Member::Text(text)) if !text.is_empty() => Some(text.into_owned()),
+/// A text that is not empty.
+fn text_of<'a>(member: Option<&'a Member<'_>>) -> Option<&'a str> {
+    match member {
+        Some(Member::Text(text)) if !text.is_empty() => Some(text),
         _ => None,
     }
 }
 
-/// A text, which may be empty.
-fn text_of<'a>(member: Option<&'a Member<'_>>) -> Option<&'a str> {
+/// The same, in memory of its own: the only copy of a token.
+fn owned(member: Option<Member<'_>>) -> Option<String> {
     match member {
-        Some(Member::Text(text)) => Some(text),
+        Some(Member::Text(text)) if !text.is_empty() => Some(text.into_owned()),
         _ => None,
     }
 }
@@ -320,7 +347,7 @@ fn server_error(status: StatusCode, body: &[u8], sent: &[&str]) -> Option<Server
 }
 
 fn read_tokens(
-    members: &mut Members<'_>,
+    members: Members<'_>,
     refresh_token: Option<&RefreshToken>,
     is_json: bool,
     stage: Stage,
@@ -332,15 +359,13 @@ fn read_tokens(
             "the token response is not labelled application/json",
         ));
     }
-    let access_token = take_text(&mut members.access_token)
-        .map(AccessToken::new)
-        .ok_or_else(|| {
-            invalid(
-                stage,
-                "access_token_missing",
-                "the token response has no access token",
-            )
-        })?;
+    let access_token = owned(members.access_token).map(AccessToken::new).ok_or_else(|| {
+        invalid(
+            stage,
+            "access_token_missing",
+            "the token response has no access token",
+        )
+    })?;
     if !is_bearer_token(access_token.expose()) {
         return Err(invalid(
             stage,
@@ -349,7 +374,11 @@ fn read_tokens(
         )
         .with_clause("RFC 6750 §2.1"));
     }
-    match text_of(members.token_type.as_ref()) {
+    let token_type = match &members.token_type {
+        Some(Member::Text(kind)) => Some(kind.as_ref()),
+        _ => None,
+    };
+    match token_type {
         Some(kind) if kind.eq_ignore_ascii_case("bearer") => {}
         Some(kind) => {
             let kind = text::clean(kind, 32);
@@ -375,31 +404,61 @@ fn read_tokens(
             "access token and refresh token are the same",
         ));
     }
+    let (expires_in, odd) = lifetime(members.expires_in.as_ref());
     Ok(TokenResponse {
         access_token,
         refresh_token: None,
-        id_token: take_text(&mut members.id_token).map(IdToken::new),
-        expires_in: members.expires_in.as_ref().and_then(lifetime),
-        scope: text_of(members.scope.as_ref()).map(Scope::from_response),
+        id_token: owned(members.id_token).map(IdToken::new),
+        expires_in,
+        scope: match &members.scope {
+            Some(Member::Text(scope)) => Some(Scope::from_response(scope)),
+            _ => None,
+        },
+        oddities: odd.into_iter().collect(),
     })
 }
 
 /// `expires_in` as servers send it: a number, or digits in a string. Zero or less has expired; what cannot be read
-/// is no statement at all.
-fn lifetime(member: &Member<'_>) -> Option<Duration> {
+/// is no statement at all. Beside it what is odd about it: by the standard it is a number of seconds to come
+/// (RFC 6749 §5.1), and what an app needs to know of the rest is when its token will be refreshed.
+fn lifetime(member: Option<&Member<'_>>) -> (Option<Duration>, Option<&'static str>) {
     let seconds = match member {
-        Member::Number(number) => {
+        None => {
+            return (
+                None,
+                Some("expires_in is missing: the token is used until an API refuses it"),
+            );
+        }
+        Some(Member::Number(number)) => {
             let seconds = number.as_i64().or_else(|| number.as_u64().map(|_| i64::MAX));
             seconds
                 .or_else(|| json::number_to_seconds(number))
-                .or_else(|| number.as_f64().map(|f| if f > 0.0 { i64::MAX } else { 0 }))?
+                .or_else(|| number.as_f64().map(|f| if f > 0.0 { i64::MAX } else { 0 }))
         }
-        Member::Text(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
-            digits.parse().unwrap_or(i64::MAX)
+        Some(Member::Text(digits)) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(digits.parse().unwrap_or(i64::MAX))
         }
-        _ => return None,
+        Some(_) => None,
     };
-    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(MAX_LIFETIME))
+    let Some(seconds) = seconds else {
+        return (
+            None,
+            Some("expires_in is no number: the token is used until an API refuses it"),
+        );
+    };
+    let stated = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    let odd = match member {
+        _ if seconds <= 0 => Some("expires_in is not in the future: the token is refreshed at its next use"),
+        _ if stated > MAX_LIFETIME => {
+            Some("expires_in is more than a year: the token is refreshed after one")
+        }
+        Some(Member::Text(_)) => Some("expires_in is a string, not a number"),
+        Some(Member::Number(number)) if number.is_f64() => {
+            Some("expires_in has a fraction, which is dropped")
+        }
+        _ => None,
+    };
+    (Some(stated.min(MAX_LIFETIME)), odd)
 }
 
 /// `b64token` (RFC 6750 §2.1), widened to every visible character: servers do use others, and what must be kept
@@ -521,26 +580,59 @@ mod tests {
     #[test]
     fn bi_31_to_35_expires_in() {
         let of = |value: &str| {
-            granted(&format!(
+            let response = granted(&format!(
                 r#"{{"access_token":"A","token_type":"Bearer","expires_in":{value}}}"#
-            ))
-            .expires_in
+            ));
+            // One word of the warning, if there is one.
+            let odd = response.oddities.first().map_or("", |odd| {
+                let words = ["string", "future", "year", "fraction", "no number"];
+                words.into_iter().find(|word| odd.contains(word)).unwrap_or(odd)
+            });
+            (response.expires_in, odd)
         };
         let seconds = |s| Some(Duration::from_secs(s));
-        assert_eq!(of(r#""3600""#), seconds(3600));
-        assert_eq!(of("-5"), seconds(0));
-        assert_eq!(of("0"), seconds(0));
-        assert_eq!(of("3600.5"), seconds(3600));
+        assert_eq!(of("3600"), (seconds(3600), ""));
+        assert_eq!(of(r#""3600""#), (seconds(3600), "string"));
+        for past in ["-5", "0", "-0.5", "-9223372036854775808", "-1e300", r#""0""#] {
+            assert_eq!(of(past), (seconds(0), "future"), "{past}");
+        }
+        assert_eq!(of("3600.5"), (seconds(3600), "fraction"));
         for huge in [
             "9223372036854775808",
             "1e300",
             r#""99999999999999999999999""#,
             "99999999999",
         ] {
-            assert_eq!(of(huge), Some(MAX_LIFETIME), "{huge}");
+            assert_eq!(of(huge), (Some(MAX_LIFETIME), "year"), "{huge}");
         }
-        for junk in ["null", "true", r#""abc""#, "[]", r#""""#, r#""-1""#] {
-            assert_eq!(of(junk), None, "{junk}");
+        for junk in [
+            "null",
+            "true",
+            r#""abc""#,
+            "[]",
+            "{}",
+            r#""""#,
+            r#""-1""#,
+            r#""3600.5""#,
+        ] {
+            assert_eq!(of(junk), (None, "no number"), "{junk}");
+        }
+        // Larger than any float: not finite, so not stated; the tokens beside it are good.
+        for endless in ["1e309", "-1e309", &"9".repeat(400)] {
+            assert_eq!(of(endless), (None, "no number"), "{endless}");
+        }
+        let missing = granted(r#"{"access_token":"A","token_type":"Bearer"}"#);
+        assert_eq!(missing.expires_in, None);
+        assert!(missing.oddities[0].contains("missing"));
+    }
+
+    #[test]
+    fn bi_53_a_refresh_token_that_is_none_is_said_to_be_odd_unless_it_is_null() {
+        for (value, odd) in [("null", 0), (r#""R""#, 0), (r#""""#, 1), ("7", 1), ("{}", 1)] {
+            let response = granted(&format!(
+                r#"{{"access_token":"A","token_type":"Bearer","expires_in":60,"refresh_token":{value}}}"#
+            ));
+            assert_eq!(response.oddities.len(), odd, "{value}");
         }
     }
 
@@ -691,10 +783,29 @@ mod tests {
 
     #[test]
     fn bi_46_a_repeated_member() {
-        assert_eq!(
-            unusable(r#"{"access_token":"A","access_token":"B","token_type":"Bearer"}"#).0,
-            "token_response_duplicate"
-        );
+        for (body, kept) in [
+            (
+                r#"{"access_token":"A","access_token":"B","token_type":"Bearer"}"#,
+                None,
+            ),
+            (
+                r#"{"access_token":"A","access_token":"A","token_type":"Bearer","refresh_token":"R"}"#,
+                Some("R"),
+            ),
+            (
+                r#"{"access_token":"A","refresh_token":"R","refresh_token":"R"}"#,
+                Some("R"),
+            ),
+            // Nobody can tell which of the two it is.
+            (
+                r#"{"access_token":"A","refresh_token":"R","refresh_token":"S"}"#,
+                None,
+            ),
+        ] {
+            let (code, refresh_token) = unusable(body);
+            assert_eq!(code, "token_response_duplicate");
+            assert_eq!(refresh_token.as_deref(), kept, "{body}");
+        }
     }
 
     #[test]

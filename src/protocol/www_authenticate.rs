@@ -36,7 +36,7 @@ const MAX_ACR_VALUES: usize = 32;
 pub struct Challenge {
     scheme: String,
     token68: Option<String>,
-    parameters: Vec<(String, String)>,
+    pub(crate) parameters: Vec<(String, String)>,
 }
 
 impl Challenge {

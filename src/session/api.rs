@@ -152,12 +152,12 @@ impl Session {
 }
 
 impl SessionHttp {
-    /// Starts a GET.
+    /// Starts a GET. As [`request`](SessionHttp::request).
     pub fn get(&self, url: impl AsRef<str>) -> ApiRequest {
         self.request(Method::GET, url)
     }
 
-    /// Starts a POST.
+    /// Starts a POST. As [`request`](SessionHttp::request).
     pub fn post(&self, url: impl AsRef<str>) -> ApiRequest {
         self.request(Method::POST, url)
     }
@@ -176,6 +176,19 @@ impl SessionHttp {
 }
 
 /// A request to an API, being built.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+/// # fn main() -> Outcome { signed_in(async |client, session, api| {
+/// let request = session
+///     .http()
+///     .get(api) // https://api.example.com/me
+///     .header("accept", "application/json")
+///     .timeout(std::time::Duration::from_secs(5))
+///     .max_response_bytes(64 << 10);
+/// assert_eq!(request.send().await?.status(), 200);
+/// # Ok(()) }) }
+/// ```
 #[derive(Debug)]
 #[must_use = "a request does nothing until it is sent"]
 pub struct ApiRequest {
@@ -217,7 +230,7 @@ impl ApiRequest {
         })
     }
 
-    /// How long the exchange may take, 30 s unless set. A refresh before it has its own time.
+    /// How long the exchange may take, 30 s unless set. A refresh has its own time, and so has the second try after it.
     pub fn timeout(self, timeout: Duration) -> Self {
         self.change(|request| {
             request.timeout = timeout;
@@ -256,6 +269,21 @@ impl ApiRequest {
 }
 
 /// The answer of an API.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+/// # fn main() -> Outcome { signed_in(async |client, session, api| {
+/// #[derive(serde::Deserialize)]
+/// struct Me {
+///     name: String,
+/// }
+///
+/// let answer = session.http().get(api).send().await?.error_for_status()?;
+/// assert_eq!(answer.headers()["content-type"], "application/json");
+/// let me: Me = answer.json()?;
+/// assert!(answer.text().contains(&me.name));
+/// # Ok(()) }) }
+/// ```
 pub struct ApiResponse(HttpResponse);
 
 impl ApiResponse {
@@ -273,7 +301,7 @@ impl ApiResponse {
     /// match answer.error_for_status() {
     ///     Ok(answer) => println!("{}", answer.text()),
     ///     Err(error) if error.code() == "insufficient_scope" => println!("a new sign-in has to ask for more: {error}"),
-    ///     Err(error) => return Err(error),
+    ///     Err(error) => return Err(error.into()),
     /// }
     /// # Ok(())
     /// # }
@@ -314,6 +342,17 @@ impl ApiResponse {
 
     /// What the API wants, as it says in `WWW-Authenticate` (RFC 9110 §11.6.1): for `insufficient_scope` the scope it
     /// needs, and where its metadata is.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+    /// # fn main() -> Outcome { signed_in(async |client, session, api| {
+    /// let answer = session.http().get(api).send().await?;
+    /// for challenge in answer.challenges().iter().filter(|challenge| challenge.is("bearer")) {
+    ///     println!("{:?}: needs the scope {:?}", challenge.error(), challenge.scope());
+    /// }
+    /// # assert!(answer.challenges().is_empty());
+    /// # Ok(()) }) }
+    /// ```
     #[must_use]
     pub fn challenges(&self) -> Vec<Challenge> {
         Challenge::of(&self.0.headers)

@@ -10,6 +10,21 @@ use crate::protocol::token::AccessToken;
 use crate::protocol::www_authenticate::Challenge;
 
 /// Whether a request got a token.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+/// # fn main() -> Outcome { signed_in(async |client, session, api| {
+/// use gatepass::Authorized;
+///
+/// let mut ours = http::Request::get(api).body(())?;
+/// assert_eq!(session.authorize(&mut ours).await?, Authorized::Attached);
+/// assert!(ours.headers().contains_key("authorization"));
+///
+/// let mut other = http::Request::get("https://elsewhere.example.com/").body(())?;
+/// assert_eq!(session.authorize(&mut other).await?, Authorized::OtherOrigin);
+/// assert!(other.headers().is_empty());
+/// # Ok(()) }) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a request to an origin that is not listed goes out without a token"]
 pub enum Authorized {

@@ -9,7 +9,7 @@ use ::http::{HeaderValue, Method, StatusCode, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::{oneshot, watch};
-use tracing::{Instrument as _, debug, debug_span};
+use tracing::{Instrument as _, debug, debug_span, warn};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -70,6 +70,13 @@ impl Drop for Busy {
 }
 
 impl Context {
+    /// Tells whoever reads the log what a server says in a way that it should not, and what was made of it.
+    pub(crate) fn put_up_with(oddities: &[&'static str]) {
+        for oddity in oddities {
+            warn!(oddity, "an answer of the server is odd, and is used all the same");
+        }
+    }
+
     pub(crate) fn new(
         ports: Ports,
         issuer: Issuer,

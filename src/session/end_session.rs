@@ -21,16 +21,31 @@ use crate::secret::Secret;
 const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 /// What came of ending the user's session at the server, in the browser.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+/// # fn main() -> Outcome { signed_in(async |client, session, api| {
+/// use gatepass::{BrowserSession, SignOut};
+///
+/// /// Whether the next user of this browser has to type a password.
+/// fn is_closed(outcome: &BrowserSession) -> bool {
+///     matches!(outcome, BrowserSession::Ended)
+/// }
+/// // Without the browser its session lives on.
+/// let signed_out = session.sign_out(SignOut::Revoke).await?;
+/// assert!(!is_closed(&signed_out.browser_session));
+/// # Ok(()) }) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum BrowserSession {
-    /// It was not asked for.
+    /// It was not asked for, or the session was over before.
     NotAsked,
     /// The server ended it: the browser came back with the state of this sign-out.
     Ended,
     /// The browser shows the server's page. Whether the user followed it through is not known: no
     /// [`post_logout_redirect`](crate::ClientBuilder::post_logout_redirect) is configured, it is of a kind that arrives
-    /// elsewhere, or the user closed the page.
+    /// elsewhere, the user closed the page, or five minutes passed.
     Opened,
     /// The server offers no such thing: its session in the browser lives until it expires there.
     NotOffered,
@@ -101,6 +116,8 @@ impl Context {
         let deadline = clock.boot_millis().saturating_add(patience);
         let returned = tokio::select! {
             _ = coming_back.wait_for(|back| *back) => return Ok(BrowserSession::Ended),
+            // A browser that nobody closes may keep its opener for ever.
+            () = clock.sleep_until(deadline) => return Ok(BrowserSession::Opened),
             returned = user_agent.open(request) => returned,
         };
         match (returned, return_to) {

@@ -79,7 +79,7 @@ impl Fetched {
 
 /// The stored form: the documents as the server sent them.
 #[derive(Clone, Debug, Default)]
-struct Document {
+pub(crate) struct Document {
     metadata: Option<(String, i64)>,
     keys: Option<(String, i64)>,
 }
@@ -186,6 +186,7 @@ impl Context {
             return Err(unavailable(Stage::Jwks, "jwks_refused", &response).with_clause(clause));
         }
         let value = Arc::new(JwkSet::parse(&response.body)?);
+        Self::put_up_with(value.oddities());
         let text = String::from_utf8_lossy(&response.body).into_owned();
         *known = Some(Known::fetched(&value, now));
         drop(known);
@@ -346,7 +347,7 @@ impl Document {
         self.metadata.is_some() || self.keys.is_some()
     }
 
-    fn encode(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let part = |part: &Option<(String, i64)>| match part {
             Some((text, fetched)) => json!({ "text": text, "fetched_unix_millis": fetched }),
             None => Value::Null,
@@ -356,7 +357,7 @@ impl Document {
     }
 
     /// Of another version, or broken: then it is as if nothing had been known.
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let object = Object::parse(bytes).ok()?;
         if object.get("v").and_then(Value::as_u64) != Some(VERSION) {
             return None;

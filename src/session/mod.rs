@@ -97,13 +97,14 @@ pub enum SessionState {
 ///
 /// It outlives the process in secure storage: [`Client::session`](crate::Client::session) finds it again.
 ///
-/// ```no_run
-/// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+/// # fn main() -> Outcome { signed_in(async |client, session, api| {
 /// let who = session.claims().map(|claims| claims.subject());
-/// println!("{} ({who:?}) at {}, may {:?}", session.id(), session.issuer(), session.scope());
+/// println!("{} ({who:?}) at {}, since {:?}", session.id(), session.issuer(), session.signed_in_at());
 /// println!("the access token lives for another {:?}", session.expires_in());
-/// # Ok(())
-/// # }
+/// assert!(session.scope().iter().any(|scope| scope == "profile"));
+/// # Ok(()) }) }
 /// ```
 #[derive(Clone)]
 pub struct Session {
@@ -207,6 +208,18 @@ impl Session {
     }
 
     /// As [`peek`](Session::peek), for one of several APIs.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+    /// # fn main() -> Outcome { signed_in(async |client, session, api| {
+    /// use gatepass::Target;
+    ///
+    /// let profile = Target::scope(["profile"])?;
+    /// assert!(session.peek_for(&profile).is_none()); // nobody has asked for it yet
+    /// session.access_token_for(&profile).await?;
+    /// assert!(session.peek_for(&profile).is_some());
+    /// # Ok(()) }) }
+    /// ```
     #[must_use]
     pub fn peek_for(&self, target: &Target) -> Option<AccessToken> {
         let snapshot = self.published(target)?;
@@ -219,6 +232,16 @@ impl Session {
     /// For tests and for servers that change what a token may do. An app that calls APIs needs
     /// [`access_token`](Session::access_token) only. Safe to cancel, as that is.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+    /// # fn main() -> Outcome { signed_in(async |client, session, api| {
+    /// let before = session.access_token().await?;
+    /// // The user has just been given another role, and the API reads it from the token.
+    /// session.refresh().await?;
+    /// assert_ne!(session.access_token().await?.expose(), before.expose());
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// As [`access_token`](Session::access_token), without falling back to the current token.
     pub async fn refresh(&self) -> Result<()> {
@@ -230,6 +253,16 @@ impl Session {
 
     /// Whether the server gave a refresh token, so that the session outlives its access token. Reads storage; asks no
     /// server. Safe to cancel.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+    /// # fn main() -> Outcome { signed_in(async |client, session, api| {
+    /// if !session.can_refresh().await? {
+    ///     println!("this session ends in {:?}", session.expires_in());
+    /// }
+    /// # assert!(session.can_refresh().await?);
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// If storage cannot be read.
@@ -317,14 +350,14 @@ impl Session {
         self.claims.as_deref()
     }
 
-    /// The scope that was granted, which may be less than was asked for.
+    /// The scope that was granted, which may be less than was asked for (RFC 6749 §3.3).
     #[must_use]
     pub fn scope(&self) -> &[String] {
         &self.scope
     }
 
-    /// How long the current access token lives; `None` if there is none, or the server did not say. It is refreshed some time
-    /// before.
+    /// How much longer the current access token lives; `None` if there is none, or the server did not say. It is refreshed
+    /// some time before. No I/O.
     #[must_use]
     pub fn expires_in(&self) -> Option<std::time::Duration> {
         let snapshot = self.published(&Target::default())?;
@@ -333,7 +366,21 @@ impl Session {
         Some(std::time::Duration::from_millis(left))
     }
 
-    /// The state of the session, now and at every change.
+    /// The state of the session, now and at every change. [`Client::state`](crate::Client::state) tells of all sessions of
+    /// the client.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+    /// # fn main() -> Outcome { signed_in(async |client, session, api| {
+    /// use gatepass::{SessionState, SignOut};
+    ///
+    /// let mut state = session.state();
+    /// assert_eq!(*state.borrow_and_update(), SessionState::SignedIn);
+    /// session.sign_out(SignOut::Local).await?;
+    /// state.changed().await?;
+    /// assert_eq!(*state.borrow_and_update(), SessionState::SignedOut);
+    /// # Ok(()) }) }
+    /// ```
     #[must_use]
     pub fn state(&self) -> watch::Receiver<SessionState> {
         self.slot.state()

@@ -170,7 +170,7 @@ impl SessionRecord {
     }
 
     /// The same session, over: no token, but a hint that helps the user to sign in again.
-    pub(super) fn ended(&self, reason: EndReason, at_unix_millis: i64) -> Self {
+    pub(crate) fn ended(&self, reason: EndReason, at_unix_millis: i64) -> Self {
         let claims = self.signed_in().and_then(|session| session.claims.as_ref());
         let login_hint = claims.and_then(|claims| {
             let name = claims.get("email").or_else(|| claims.get("preferred_username"))?;
@@ -178,7 +178,7 @@ impl SessionRecord {
         });
         Self {
             epoch: self.epoch,
-            generation: self.generation + 1,
+            generation: self.generation.saturating_add(1),
             owner: self.owner.clone(),
             standing: Standing::Ended {
                 reason,

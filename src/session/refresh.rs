@@ -291,6 +291,7 @@ impl Refresh {
         let Standing::SignedIn(session) = &mut record.standing else {
             return Err(busy());
         };
+        Context::put_up_with(&tokens.oddities);
         let original = session.claims.clone();
         // RFC 6749 §6: without a new refresh token the old one stays; with one, the old one is gone for good.
         let rotated = tokens.refresh_token.is_some();
@@ -301,7 +302,7 @@ impl Refresh {
         if let (Some(scope), true) = (tokens.scope, self.target.is_default()) {
             session.scope = scope;
         }
-        record.generation += 1;
+        record.generation = record.generation.saturating_add(1);
         let token = StoredAccessToken {
             token: tokens.access_token.clone(),
             generation: record.generation,
@@ -312,6 +313,11 @@ impl Refresh {
         if let (Some(id_token), true) = (&tokens.id_token, original.is_some()) {
             session.provisional = true;
             session.id_token = Some(id_token.clone());
+        } else if session.provisional {
+            // An ID token that waits, or was wrong, came with older tokens and says nothing about these (§12.2: a
+            // refresh need not bring one).
+            session.provisional = false;
+            session.id_token = None;
         }
         let stored = self.commit_tokens(&record, current.stored, rotated).await?;
 
@@ -420,7 +426,7 @@ impl Refresh {
         let Some(token) = refresh_token else { return Ok(()) };
         session.refresh_token = Some(token);
         session.journal = None;
-        record.generation += 1;
+        record.generation = record.generation.saturating_add(1);
         self.commit_tokens(&record, current.stored, true).await?;
         self.slot.publish(&record);
         Ok(())

@@ -14,6 +14,17 @@ use crate::protocol::token::{IdToken, RefreshToken};
 use crate::sync::lock;
 
 /// How far a sign-out reaches.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+/// # fn main() -> Outcome { signed_in(async |client, session, api| {
+/// use gatepass::SignOut;
+///
+/// session.sign_out(SignOut::Revoke).await?;
+/// assert!(client.session().await?.is_none());
+/// assert!(session.access_token().await.is_err());
+/// # Ok(()) }) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignOut {
@@ -29,6 +40,17 @@ pub enum SignOut {
 }
 
 /// What came of a sign-out. Here the user is signed out in every case.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+/// # fn main() -> Outcome { signed_in(async |client, session, api| {
+/// use gatepass::{BrowserSession, Revocation, SignOut};
+///
+/// let signed_out = session.sign_out(SignOut::Revoke).await?;
+/// assert!(matches!(signed_out.revocation, Revocation::Done));
+/// assert!(matches!(signed_out.browser_session, BrowserSession::NotAsked));
+/// # Ok(()) }) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SignedOut {
@@ -39,16 +61,31 @@ pub struct SignedOut {
 }
 
 /// What came of revoking the grant.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
+/// # fn main() -> Outcome { signed_in(async |client, session, api| {
+/// use gatepass::{Revocation, SignOut};
+///
+/// let text = match session.sign_out(SignOut::Local).await?.revocation {
+///     Revocation::Done => "Signed out, here and at the server.",
+///     Revocation::NotNeeded => "Signed out.",
+///     // Failed, or not offered: for a lost device, say where else it can be done.
+///     _ => "Signed out here. To sign out everywhere, visit your account page.",
+/// };
+/// assert_eq!(text, "Signed out.");
+/// # Ok(()) }) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Revocation {
     /// The server revoked it.
     Done,
-    /// It was not asked for, or there was no refresh token to revoke.
+    /// It was not asked for, there was no refresh token to revoke, or the session was over before.
     NotNeeded,
     /// The server offers no revocation: the grant lives until it expires there.
     NotOffered,
-    /// The server could not be reached or refused. The grant may live until it expires there.
+    /// The server could not be reached or refused. The grant may live until it expires there. Nothing tries again.
     Failed(Error),
 }
 
@@ -200,8 +237,8 @@ impl Slot {
                 id_token: session.id_token.clone(),
             };
             let record = SessionRecord {
-                epoch: epoch + 1,
-                generation: stored.generation + 1,
+                epoch: epoch.saturating_add(1),
+                generation: stored.generation.saturating_add(1),
                 owner: stored.owner.clone(),
                 standing: Standing::Ended {
                     reason: EndReason::SignedOut,

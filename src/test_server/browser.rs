@@ -26,6 +26,24 @@ const MAX_PAGE: usize = 1024 * 1024;
 /// Its I/O runs on the server's own thread, so it can be awaited from any async runtime. Clones are the same
 /// browser and share its cookies; [`TestServer::browser`](super::TestServer::browser) gives a fresh one, in
 /// which nobody is signed in. It speaks to loopback addresses only, and it does not keep the server alive.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/testing_setup.rs"));
+/// use gatepass::test_server::TestServer;
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() -> Result<(), Box<dyn Error>> {
+///     let server = TestServer::start()?;
+///     let client = client(&server)?; // with the redirect http://127.0.0.1/callback
+///     let pending = client.begin_sign_in(SignInOptions::default()).await?;
+///     // The user thinks better of it, and the browser tells the app.
+///     let browser = server.browser();
+///     let redirect = browser.deny(pending.authorization_url()).await?;
+///     browser.deliver(&redirect).await?;
+///     assert_eq!(pending.wait().await.unwrap_err().kind(), gatepass::ErrorKind::Cancelled);
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct TestBrowser {
     runtime: Handle,
@@ -41,6 +59,19 @@ impl fmt::Debug for TestBrowser {
 }
 
 /// Why the browser did not get to where it was sent.
+///
+/// ```
+/// use gatepass::test_server::{TestBrowserError, TestServer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = TestServer::start()?;
+/// // No request of ours: the server shows its error page, and redirects nowhere.
+/// let outcome = server.browser().deny(&format!("{}/authorize", server.issuer())).await;
+/// assert!(matches!(outcome, Err(TestBrowserError::ErrorPage { status: 400, .. })));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TestBrowserError {
@@ -146,6 +177,25 @@ impl TestBrowser {
     }
 
     /// Opens an end session URL and confirms; returns the redirect to the app, if the request named one.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/testing_setup.rs"));
+    /// use gatepass::test_server::TestServer;
+    ///
+    /// #[tokio::main(flavor = "current_thread")]
+    /// async fn main() -> Result<(), Box<dyn Error>> {
+    ///     let server = TestServer::start()?;
+    ///     // What an app opens at SignOut::EndSession, with `id_token_hint` and `state` besides.
+    ///     let url = format!(
+    ///         "{}/end_session?client_id={}&post_logout_redirect_uri=com.example.app:/signed-out",
+    ///         server.issuer(),
+    ///         server.client_id(),
+    ///     );
+    ///     let redirect = server.browser().sign_out(&url).await?;
+    ///     assert_eq!(redirect.as_deref(), Some("com.example.app:/signed-out"));
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     /// [`TestBrowserError::ErrorPage`] when the server refuses the request.

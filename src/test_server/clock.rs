@@ -89,6 +89,22 @@ impl Clock for TestClock {
 }
 
 /// How far a server's clock is from the clock of the app.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/testing_setup.rs"));
+/// use gatepass::test_server::{ClockOffset, TestServer};
+/// use std::time::Duration;
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() -> Result<(), Box<dyn Error>> {
+///     let server = TestServer::start()?;
+///     // The user's device is a day behind: an ID token from the future must not keep them out.
+///     server.set_clock_offset(ClockOffset::Ahead(Duration::from_secs(24 * 3600)));
+///     let client = client(&server)?;
+///     sign_in(&server, &client, &server.users()[0]).await?;
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClockOffset {
     /// Not at all.

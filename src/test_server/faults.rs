@@ -15,6 +15,20 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 /// Where a fault strikes.
+///
+/// ```
+/// use gatepass::test_server::{CannedAnswer, Endpoint, TestServer};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = TestServer::start()?;
+/// // Everything is down, or the keys alone.
+/// let outage = server.fault(Endpoint::Any).every().answer(CannedAnswer::status(503))?;
+/// outage.lift();
+/// let no_keys = server.fault(Endpoint::JwkSet).every().drop_before_processing()?;
+/// # assert_eq!(no_keys.fired(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Endpoint {
@@ -62,6 +76,21 @@ impl Endpoint {
 }
 
 /// Why a fault cannot be planned.
+///
+/// ```
+/// use gatepass::test_server::{Endpoint, FaultError, TestServer};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = TestServer::start()?;
+/// // The first request is number 1.
+/// let outcome = server.fault(Endpoint::Token).nth(0).drop_before_processing();
+/// assert_eq!(outcome.unwrap_err(), FaultError::NeverFires);
+/// // This server was not built to be pushed to.
+/// let outcome = server.fault(Endpoint::PushedAuthorization).every().drop_before_processing();
+/// assert!(matches!(outcome, Err(FaultError::NoSuchEndpoint(_))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultError {
@@ -87,6 +116,22 @@ type Predicate = Arc<dyn Fn(&RecordedRequest) -> bool + Send + Sync>;
 /// The endpoint a fault is planned for; say next which of its requests.
 ///
 /// Made by [`TestServer::fault`](super::TestServer::fault).
+///
+/// ```
+/// use gatepass::test_server::{Endpoint, TestServer};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = TestServer::start()?;
+/// // Where: the token endpoint. Which: the next two refreshes.
+/// let broken = server
+///     .fault(Endpoint::Token)
+///     .matching(|request| request.form_value("grant_type") == Some("refresh_token"))
+///     .next(2)
+///     .content_type("text/html")?;
+/// # assert_eq!(broken.fired(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "say which requests, and what happens to them"]
 pub struct FaultPoint {
     state: Arc<State>,
@@ -99,6 +144,20 @@ pub struct FaultPoint {
 /// Several plans may meet in one request. They take effect in the order they were made: one that drops the connection
 /// before processing, or answers instead, leaves nothing for later plans about processing, and those do not fire. Every
 /// plan counts every request it is about, fired or not.
+///
+/// ```
+/// use gatepass::test_server::{Endpoint, TestServer};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = TestServer::start()?;
+/// let slow = server.fault(Endpoint::Token).every().delay_answer(Duration::from_secs(20))?;
+/// let cut = server.fault(Endpoint::JwkSet).nth(1).truncate_body()?;
+/// let odd = server.fault(Endpoint::Metadata).every().duplicate_member("issuer")?;
+/// # assert_eq!(slow.fired() + cut.fired() + odd.fired(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "say what happens to these requests"]
 pub struct FaultPlan {
     point: FaultPoint,
@@ -264,6 +323,28 @@ impl FaultPlan {
         self.plan(Effect::DuplicateMember(name.to_owned()))
     }
 
+    /// Puts another body into the answer, made from the server's own by `change`: for what no [`Mistake`](super::Mistake)
+    /// does. Status and header fields stay. It must not wait, nor panic: the request would get no answer then.
+    ///
+    /// ```
+    /// # use gatepass::test_server::{Endpoint, TestServer};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let server = TestServer::start()?;
+    /// let blank = server.fault(Endpoint::Token).next(1).change_body(|_| b"{ }".to_vec())?;
+    /// # assert_eq!(blank.fired(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the plan could never fire.
+    pub fn change_body(
+        self,
+        change: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Result<PlannedFault, FaultError> {
+        self.plan(Effect::ChangeBody(Change(Arc::new(change))))
+    }
+
     /// Adds a header field to the answer, besides one of that name.
     ///
     /// # Errors
@@ -304,6 +385,24 @@ fn check_delay(by: Duration) -> Result<(), FaultError> {
 }
 
 /// A fault that was planned. It stays planned when this is dropped; clones are the same fault.
+///
+/// ```
+/// use gatepass::test_server::{CannedAnswer, Endpoint, TestServer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = TestServer::start()?;
+/// let outage = server.fault(Endpoint::Metadata).every().answer(CannedAnswer::status(503))?;
+/// let url = format!("{}/.well-known/openid-configuration", server.issuer());
+/// assert_eq!(server.browser().deliver(&url).await?, 503);
+/// // The test has met what it is about; then the server is well again.
+/// outage.until_fired(1).await;
+/// outage.lift();
+/// assert_eq!(server.browser().deliver(&url).await?, 200);
+/// assert_eq!(outage.fired(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct PlannedFault {
     planned: Arc<Planned>,
@@ -395,6 +494,15 @@ impl Drop for Gate {
     }
 }
 
+/// What makes one body from another.
+struct Change(Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>);
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Change")
+    }
+}
+
 #[derive(Debug)]
 enum Effect {
     DropBefore,
@@ -408,6 +516,7 @@ enum Effect {
     Truncate,
     ContentType(String),
     DuplicateMember(String),
+    ChangeBody(Change),
     Header(HeaderName, String),
 }
 
@@ -575,6 +684,10 @@ impl Due {
                         planned.fire();
                         response.body = body;
                     }
+                }
+                Effect::ChangeBody(Change(change)) => {
+                    response.body = change(&response.body);
+                    planned.fire();
                 }
                 Effect::Header(name, value) => {
                     planned.fire();

@@ -16,6 +16,23 @@ const SWEEP_ABOVE: usize = 10_000;
 const PAGE_LIFETIME: i64 = 15 * 60 * 1000;
 
 /// What becomes of a refresh token that has been used.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/testing_setup.rs"));
+/// use gatepass::test_server::{Endpoint, Rotation, TestServer};
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() -> Result<(), Box<dyn Error>> {
+///     let server = TestServer::builder().rotation(Rotation::Idempotent).start()?;
+///     let client = client(&server)?;
+///     let session = sign_in(&server, &client, &server.users()[0]).await?;
+///     // The answer with the new refresh token is lost. This server says the same one again.
+///     server.fault(Endpoint::Token).next(1).drop_after_processing()?;
+///     assert!(session.refresh().await.is_err());
+///     assert!(session.refresh().await.is_ok());
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
     /// A used refresh token is dead at once: presenting it again ends the whole grant (RFC 9700 §4.14.2).

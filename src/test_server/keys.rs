@@ -13,6 +13,20 @@ use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How the server signs its ID tokens.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/testing_setup.rs"));
+/// use gatepass::test_server::{SigningAlgorithm, TestServer};
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() -> Result<(), Box<dyn Error>> {
+///     let server = TestServer::builder().signing_algorithm(SigningAlgorithm::Es256).start()?;
+///     let client = client(&server)?;
+///     let session = sign_in(&server, &client, &server.users()[0]).await?;
+///     assert!(session.claims().is_some());
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SigningAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256: what OpenID Connect requires of every server, so the default.

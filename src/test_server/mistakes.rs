@@ -18,6 +18,22 @@ macro_rules! mistakes {
         ///
         /// Switched on by [`TestServer::misbehave`](super::TestServer::misbehave), and off again by
         /// [`TestServer::behave`](super::TestServer::behave).
+        ///
+        /// ```
+        /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/testing_setup.rs"));
+        /// use gatepass::test_server::{Mistake, TestServer};
+        ///
+        /// #[tokio::main(flavor = "current_thread")]
+        /// async fn main() -> Result<(), Box<dyn Error>> {
+        ///     let server = TestServer::start()?;
+        ///     let client = client(&server)?;
+        ///     server.misbehave(Mistake::WrongIssInCallback);
+        ///     let error = sign_in(&server, &client, &server.users()[0]).await.unwrap_err();
+        ///     assert_eq!(error.downcast::<gatepass::Error>()?.code(), "iss_mismatch");
+        ///     assert_eq!(server.times_made(Mistake::WrongIssInCallback), 1);
+        ///     Ok(())
+        /// }
+        /// ```
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Mistake {

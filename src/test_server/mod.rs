@@ -16,7 +16,7 @@
 //! | several APIs, audiences and scopes | [`TestApi`] |
 //! | other clients, several accounts | [`TestClient`], [`TestUser`] |
 //!
-//! `docs/testing.md` is the guide, with an example of each.
+//! [`guide::testing`](crate::guide::testing) has an example of each.
 //!
 //! Its first client is [`client_id`](TestServer::client_id), with these redirect URIs:
 //! `http://127.0.0.1/callback` and `http://[::1]/callback` with any port, `https://app.example.com/callback`,
@@ -103,14 +103,24 @@ use std::thread::JoinHandle;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// The examples of the guide compile and run, or the tests fail.
-#[cfg(all(doctest, feature = "http", feature = "loopback"))]
-#[doc = include_str!("../../docs/testing.md")]
-struct Guide;
-
 /// A running authorization server with protected APIs.
 ///
 /// Clones are handles to the same server. It stops, and its port is free again, when the last is dropped.
+///
+/// ```
+/// use gatepass::test_server::TestServer;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = TestServer::start()?;
+/// // What an app is configured with.
+/// assert!(server.issuer().starts_with("http://127.0.0.1:"));
+/// assert_eq!(server.client_id(), "gatepass-test");
+/// // Who can sign in, and what they can reach.
+/// assert_eq!(server.users()[0].username(), "alice");
+/// assert!(server.api_url().ends_with("/api/me"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct TestServer {
     running: Arc<Running>,

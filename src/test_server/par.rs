@@ -13,6 +13,22 @@ pub(super) const PATH: &str = "/par";
 pub(super) const URN: &str = "urn:ietf:params:oauth:request_uri:";
 
 /// Whether authorization requests are pushed to the server before the browser opens (RFC 9126).
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/testing_setup.rs"));
+/// use gatepass::test_server::{Par, TestServer};
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() -> Result<(), Box<dyn Error>> {
+///     let server = TestServer::builder().par(Par::Required).start()?;
+///     let pending = client(&server)?.begin_sign_in(SignInOptions::default()).await?;
+///     // What the browser carries is a reference.
+///     assert!(pending.authorization_url().contains("request_uri="));
+///     assert!(!pending.authorization_url().contains("state="));
+///     # pending.cancel();
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Par {
     /// There is no such endpoint.

@@ -48,6 +48,26 @@ const SHOWN_HEADERS: [&str; 9] = [
 ///
 /// `Debug` hides every value that is or may be secret (codes, tokens, verifiers, passwords, cookies,
 /// `state`, …), so that a failing assertion can be printed anywhere; the accessors give them to tests.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/testing_setup.rs"));
+/// use gatepass::test_server::TestServer;
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() -> Result<(), Box<dyn Error>> {
+///     let server = TestServer::start()?;
+///     let client = client(&server)?;
+///     sign_in(&server, &client, &server.users()[0]).await?;
+///     let requests = server.requests();
+///     let exchange = requests.iter().find(|request| request.path() == "/token").unwrap();
+///     assert_eq!((exchange.method(), exchange.status()), ("POST", Some(200)));
+///     assert_eq!(exchange.form_value("grant_type"), Some("authorization_code"));
+///     // Printing it shows neither code nor verifier.
+///     let code = exchange.form_value("code").unwrap();
+///     assert!(!format!("{exchange:?}").contains(code));
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct RecordedRequest {
     method: String,

@@ -180,6 +180,18 @@ pub(super) fn form_action_source(uri: &str) -> &str {
 }
 
 /// A person who can sign in at the test server.
+///
+/// ```
+/// use gatepass::test_server::{TestServer, TestUser};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let carol = TestUser::new("carol", "a long password").with_subject("3f2a").with_email("carol@example.com");
+/// let server = TestServer::builder().user(carol).start()?;
+/// let names: Vec<_> = server.users().iter().map(TestUser::username).collect();
+/// assert_eq!(names, ["alice", "bob", "carol"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct TestUser {
     username: String,

@@ -30,6 +30,20 @@ enum Challenge {
 }
 
 /// In which form UserInfo answers (OpenID Connect Core §5.3.2).
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/testing_setup.rs"));
+/// use gatepass::test_server::{TestServer, UserinfoFormat};
+///
+/// #[tokio::main(flavor = "current_thread")]
+/// async fn main() -> Result<(), Box<dyn Error>> {
+///     let server = TestServer::builder().userinfo(UserinfoFormat::SignedJwt).start()?;
+///     let client = client(&server)?;
+///     let session = sign_in(&server, &client, &server.users()[0]).await?;
+///     assert_eq!(session.userinfo().await?.get("name").unwrap(), server.users()[0].name());
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UserinfoFormat {
     /// A JSON object.

@@ -27,6 +27,36 @@ async fn oc_32_an_authentication_that_is_weaker_than_asked_for_is_refused() {
 }
 
 #[tokio::test]
+async fn oc_33_a_time_of_authentication_that_was_asked_for_must_be_there() {
+    let bed = TestBed::new();
+    let client = bed.client();
+    let sign_in = async |options| {
+        let pending = client.begin_sign_in(options).await.unwrap();
+        let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+        bed.server.browser().deliver(&redirect).await.unwrap();
+        pending.wait().await
+    };
+    let essential = || SignInOptions::default().claims(r#"{"id_token":{"auth_time":{"essential":true}}}"#);
+    bed.server.misbehave(Mistake::AuthTimeTooOld);
+    assert_eq!(
+        sign_in(SignInOptions::default().max_age(60))
+            .await
+            .unwrap_err()
+            .code(),
+        "id_token_auth_time"
+    );
+    sign_in(essential()).await.expect("any time will do");
+    bed.server.behave();
+    bed.server.misbehave(Mistake::AuthTimeMissing);
+    for asked in [SignInOptions::default().max_age(60), essential()] {
+        assert_eq!(sign_in(asked).await.unwrap_err().code(), "id_token_auth_time");
+    }
+    sign_in(SignInOptions::default())
+        .await
+        .expect("nobody asked for it");
+}
+
+#[tokio::test]
 async fn oc_06_a_silent_sign_in_says_who_is_meant() {
     let bed = TestBed::new();
     let client = bed.client();

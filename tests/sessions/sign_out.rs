@@ -1,6 +1,7 @@
 //! Signing out of the browser's session as well.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use gatepass::test_server::TestBrowser;
@@ -126,4 +127,57 @@ async fn lo_01_what_the_browser_or_the_server_cannot_do_is_told() {
     assert_eq!(error.kind(), ErrorKind::NoBrowser);
     assert!(matches!(outcome.revocation, Revocation::Done));
     assert!(session.peek().is_none());
+}
+
+/// A browser that is opened and never comes back; its opener may stay until it is closed, which nobody does.
+#[derive(Debug)]
+struct Forgotten {
+    opened: tokio::sync::Notify,
+    stays: bool,
+}
+
+#[async_trait]
+impl UserAgent for Forgotten {
+    async fn open(&self, _request: UserAgentRequest) -> Result<UserAgentReturn, UserAgentFailure> {
+        self.opened.notify_one();
+        if self.stays {
+            std::future::pending::<()>().await;
+        }
+        Ok(UserAgentReturn::Opened)
+    }
+}
+
+#[tokio::test]
+async fn lo_07_a_browser_that_nobody_closes_does_not_hold_the_sign_out() {
+    for (stays, redirect) in [
+        (false, Some("http://127.0.0.1/signed-out")),
+        (true, Some("http://127.0.0.1/signed-out")),
+        (true, None),
+    ] {
+        let bed = TestBed::new();
+        let browser = Arc::new(Forgotten {
+            opened: tokio::sync::Notify::new(),
+            stays,
+        });
+        let client = bed.client_with(|builder| {
+            let builder = builder.user_agent(browser.clone());
+            match redirect {
+                Some(uri) => builder.post_logout_redirect(uri),
+                None => builder,
+            }
+        });
+        let session = bed.sign_in(&client).await.unwrap();
+        let sign_out = session.sign_out(SignOut::EndSession);
+        let patience = async {
+            browser.opened.notified().await;
+            bed.clock.advance(Duration::from_secs(5 * 60));
+        };
+        let both = async { tokio::join!(sign_out, patience).0 };
+        let outcome = tokio::time::timeout(Duration::from_secs(15), both).await;
+        let outcome = outcome.expect("the sign-out ends").unwrap();
+        assert!(
+            matches!(outcome.browser_session, BrowserSession::Opened),
+            "{outcome:?}"
+        );
+    }
 }

@@ -4,44 +4,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use gatepass::test_server::{CannedAnswer, Endpoint, Mistake, PlannedFault, TestClock};
+use gatepass::test_server::{CannedAnswer, Endpoint, Mistake, PlannedFault};
 use gatepass::{
-    Client, Clock, ErrorKind, EventSink, NextStep, SecureStorage as _, SessionEvent, SessionId, SessionState,
+    Client, ErrorKind, EventSink, NextStep, SecureStorage as _, SessionEvent, SessionId, SessionState,
     SignInOptions, SignOut, Stage, WaitingSignIn,
 };
 
-use crate::support::{TestBed, paths, token_requests, until};
+use crate::support::{HurriedClock, TestBed, paths, token_requests, until};
 
 const REDIRECT: &str = "com.example.app:/callback";
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// The clock of an app whose waits of up to a minute are over at once: time passes for the server too.
-#[derive(Debug)]
-struct HurriedClock(Arc<TestClock>);
-
-#[async_trait]
-impl Clock for HurriedClock {
-    fn unix_millis(&self) -> i64 {
-        self.0.unix_millis()
-    }
-
-    fn boot_millis(&self) -> u64 {
-        self.0.boot_millis()
-    }
-
-    fn boot_id(&self) -> Option<String> {
-        self.0.boot_id()
-    }
-
-    async fn sleep_until(&self, boot_millis: u64) {
-        let wait = boot_millis.saturating_sub(self.boot_millis());
-        if wait <= 60_000 {
-            self.0.advance(Duration::from_millis(wait));
-        }
-        self.0.sleep_until(boot_millis).await;
-    }
-}
 
 fn app(bed: &TestBed) -> Client {
     let clock = Arc::new(HurriedClock(bed.clock.clone()));

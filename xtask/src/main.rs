@@ -1,6 +1,7 @@
-//! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `bench`, `bindgen`.
+//! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `bench`, `fuzz`,
+//! `bindgen`.
 //!
-//! Data flows `main` → one chore (`setup`, `test`, `bench`, `bindings`) → `run`, which starts the programs. What
+//! Data flows `main` → one chore (`setup`, `test`, `bench`, `fuzz`, `bindings`) → `run`, which starts the programs. What
 //! differs between machines (Debian's packages, where Swift lives) is in `debian` and `swift`.
 
 // A chore talks to the person who started it: its output is its product, not a stray debug line.
@@ -9,6 +10,7 @@
 mod bench;
 mod bindings;
 mod debian;
+mod fuzz;
 mod place;
 mod run;
 mod setup;
@@ -39,6 +41,8 @@ enum Chore {
     Test(test::TestArguments),
     /// Measure Gatepass beside its peers, and count the instructions of its own functions.
     Bench(bench::BenchArguments),
+    /// Run the fuzz targets, and say in a table how often and what was found.
+    Fuzz(fuzz::FuzzArguments),
     /// Build the shared library and generate its Kotlin and Swift into target/bindings.
     Bindgen(bindings::BindgenArguments),
 }
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Chore::Setup(arguments) => setup::setup(&place, &arguments).map(|()| true),
         Chore::Test(arguments) => test::test(&place, &arguments),
         Chore::Bench(arguments) => bench::bench(&place, &arguments),
+        Chore::Fuzz(arguments) => fuzz::fuzz(&place, &arguments),
         Chore::Bindgen(arguments) => bindings::bindgen(&place, &arguments).map(|()| true),
     });
     match done {

@@ -27,6 +27,8 @@ pub(crate) enum Part {
     Bench,
     /// rustfmt, clippy, cargo-deny and the oldest supported Rust.
     Lint,
+    /// cargo-fuzz, and LLVM's tools for measuring coverage.
+    Fuzz,
 }
 
 /// What to set up.

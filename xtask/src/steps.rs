@@ -2,11 +2,12 @@
 //!
 //! To add something: a `Need` in `programs`, or a `Step` in `of`.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::debian::Need;
 use crate::place::Place;
@@ -16,6 +17,8 @@ use crate::swift::{self, Swift};
 
 /// The version of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
+/// The version of cargo-fuzz whose options `fuzz` uses.
+const CARGO_FUZZ: &str = "0.13.2";
 /// The oldest Rust we support: `rust-version` of the workspace, with the patch level rustup names it by.
 const MSRV: &str = concat!(env!("CARGO_PKG_RUST_VERSION"), ".0");
 /// Pinned, because Maven 3.8's own choice of this plugin is many years old.
@@ -100,7 +103,7 @@ pub(crate) fn programs(place: &Place, part: Part) -> Vec<Need> {
         Part::Swift if swift::find(place) == Swift::Missing => vec![DEBOOTSTRAP],
         Part::Keychain if cfg!(target_os = "linux") => SECRET_SERVICE.into(),
         Part::Bench => vec![VALGRIND],
-        Part::Swift | Part::Keychain | Part::Lint => Vec::new(),
+        Part::Swift | Part::Keychain | Part::Lint | Part::Fuzz => Vec::new(),
         Part::Interop if browser_named() => NODE.into(),
         Part::Interop => NODE.into_iter().chain([CHROMIUM]).collect(),
     }
@@ -132,6 +135,18 @@ pub(crate) fn of(place: &Place, part: Part) -> Vec<Step> {
             work: fetch_npm_packages,
         }],
         Part::Keychain | Part::Bench => Vec::new(),
+        Part::Fuzz => vec![
+            Step {
+                what: "LLVM's tools (rustup component llvm-tools)".into(),
+                missing: |_| llvm_tool("llvm-cov").is_err(),
+                work: |_| run::quiet(run::program("rustup", ["component", "add", "llvm-tools"])).map(drop),
+            },
+            Step {
+                what: format!("cargo-fuzz {CARGO_FUZZ} (compiles for some minutes, into target/tools)"),
+                missing: |place| version_of(place, "cargo-fuzz").as_deref() != Some(CARGO_FUZZ),
+                work: |place| install(place, "cargo-fuzz", CARGO_FUZZ),
+            },
+        ],
         Part::Lint => vec![
             Step {
                 what: "rustfmt and clippy".into(),
@@ -156,8 +171,8 @@ pub(crate) fn of(place: &Place, part: Part) -> Vec<Step> {
             },
             Step {
                 what: format!("cargo-deny {CARGO_DENY} (compiles for some minutes, into target/tools)"),
-                missing: |place| cargo_deny_version(place).as_deref() != Some(CARGO_DENY),
-                work: install_cargo_deny,
+                missing: |place| version_of(place, "cargo-deny").as_deref() != Some(CARGO_DENY),
+                work: |place| install(place, "cargo-deny", CARGO_DENY),
             },
         ],
     }
@@ -191,7 +206,17 @@ pub(crate) fn verify(place: &Place, part: Part) -> Result<Vec<String>> {
                 run::program("rustup", ["run", MSRV, "rustc", "--version"]),
                 "rustc ",
             )?,
-            format!("cargo-deny {}", cargo_deny_version(place).unwrap_or_default()),
+            format!(
+                "cargo-deny {}",
+                version_of(place, "cargo-deny").unwrap_or_default()
+            ),
+        ],
+        Part::Fuzz => vec![
+            answer(fuzz_compiler(), "rustc ")?,
+            format!(
+                "cargo-fuzz {}",
+                version_of(place, "cargo-fuzz").unwrap_or_default()
+            ),
         ],
     })
 }
@@ -219,12 +244,13 @@ fn browser_named() -> bool {
     std::env::var_os("CHROMIUM").is_some()
 }
 
-fn cargo_deny_version(place: &Place) -> Option<String> {
-    let own = place.tools().join("bin/cargo-deny");
+/// Which version of a cargo subcommand there is: the one of this checkout, else the machine's.
+fn version_of(place: &Place, name: &str) -> Option<String> {
+    let own = place.tools().join("bin").join(name);
     let program = if own.is_file() {
         own
     } else {
-        which::which("cargo-deny").ok()?
+        which::which(name).ok()?
     };
     let mut command = Command::new(program);
     command.arg("--version");
@@ -235,17 +261,53 @@ fn cargo_deny_version(place: &Place) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn install_cargo_deny(place: &Place) -> Result<()> {
-    let mut command = run::program(
-        "cargo",
-        ["install", "--locked", "cargo-deny", "--version", CARGO_DENY],
-    );
+fn install(place: &Place, name: &str, version: &str) -> Result<()> {
+    let mut command = run::program("cargo", ["install", "--locked", name, "--version", version]);
     command.arg("--root").arg(place.tools());
     // Its own build folder, kept: an interrupted build goes on where it stopped.
-    command.env("CARGO_TARGET_DIR", place.tools().join("build"));
-    run::quiet(command)?;
     let build = place.tools().join("build");
+    command.env("CARGO_TARGET_DIR", &build);
+    run::quiet(command)?;
     fs::remove_dir_all(&build).with_context(|| format!("removing {}", build.display()))
+}
+
+/// The PATH with the programs that `setup` built for this checkout first.
+pub(crate) fn path_with_tools(place: &Place) -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(place.tools().join("bin")).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).context("a folder of PATH has a name that cannot stand there")
+}
+
+fn has_nightly() -> bool {
+    run::succeeds(run::program("rustup", ["run", "nightly", "rustc", "--version"]))
+}
+
+/// What fuzz targets are built with: a nightly Rust where there is one; else the stable one, told to take nightly options.
+pub(crate) fn fuzz_cargo() -> Command {
+    if has_nightly() {
+        return run::program("rustup", ["run", "nightly", "cargo"]);
+    }
+    let mut command = Command::new("cargo");
+    command.env("RUSTC_BOOTSTRAP", "1");
+    command
+}
+
+fn fuzz_compiler() -> Command {
+    if has_nightly() {
+        return run::program("rustup", ["run", "nightly", "rustc", "--version"]);
+    }
+    run::program("rustc", ["--version"])
+}
+
+/// A program of rustup's component llvm-tools, which lies beside the compiler's own libraries.
+pub(crate) fn llvm_tool(name: &str) -> Result<PathBuf> {
+    let libraries = run::quiet(run::program("rustc", ["--print", "target-libdir"]))?;
+    let folder = Path::new(libraries.trim()).with_file_name("bin");
+    let tool = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    if !tool.is_file() {
+        bail!("no {name} in {}: cargo xtask setup --part fuzz", folder.display());
+    }
+    Ok(tool)
 }
 
 fn pom(place: &Place) -> PathBuf {

@@ -34,7 +34,6 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 /// certificate in addition to what it trusts anyway.
 ///
 /// ```no_run
-/// # use std::sync::Arc;
 /// # use gatepass::{HttpFailure, HttpRequest, HttpResponse, HttpTransport};
 /// # #[derive(Debug)] struct MyTransport;
 /// # #[async_trait::async_trait]
@@ -43,6 +42,7 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 /// # }
 /// # impl MyTransport { fn trusting(root: &str) -> Self { Self } }
 /// use gatepass::conformance::HttpSuite;
+/// use std::sync::Arc;
 ///
 /// // In the tests of your app, within whatever runtime the transport needs.
 /// # async fn test() {
@@ -119,6 +119,19 @@ impl Default for HttpSuite {
 }
 
 /// What came of a suite.
+///
+/// ```
+/// use std::sync::Arc;
+/// use gatepass::HttpTransport;
+/// use gatepass::conformance::HttpSuite;
+///
+/// /// In the tests of an app with a transport whose trust cannot be changed.
+/// async fn keeps_the_contract(transport: Arc<dyn HttpTransport>) {
+///     let report = HttpSuite::new().without_trust("the platform decides whom to trust").run(transport).await;
+///     println!("{} of {} were not checked", report.skipped().count(), report.findings().len());
+///     report.assert_kept();
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Report {
     findings: Vec<Finding>,
@@ -169,6 +182,16 @@ impl fmt::Display for Report {
 }
 
 /// One promise, and what became of it.
+///
+/// ```
+/// use gatepass::conformance::{Finding, Report, Verdict};
+///
+/// /// The broken promises, but for one that is known and accepted.
+/// fn surprises(report: &Report) -> Vec<&Finding> {
+///     let known = |finding: &&Finding| finding.promise == "nothing is cached";
+///     report.broken().filter(|finding| !known(finding)).collect()
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Finding {
@@ -179,6 +202,19 @@ pub struct Finding {
 }
 
 /// Whether a promise was kept.
+///
+/// ```
+/// use gatepass::conformance::Verdict;
+///
+/// fn mark(verdict: &Verdict) -> &'static str {
+///     match verdict {
+///         Verdict::Kept => "✓",
+///         Verdict::Broken(_) => "✗",
+///         _ => "-",
+///     }
+/// }
+/// assert_eq!(mark(&Verdict::Broken("the request was sent twice".to_owned())), "✗");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {

@@ -52,6 +52,32 @@ pub fn storage<S: SecureStorage + 'static>(open: impl Fn() -> Arc<S>) {
 /// Runs what storage must do while it cannot answer (locked, unreachable, forbidden): say so, and touch nothing. `there`
 /// names a record that exists.
 ///
+/// ```
+/// use gatepass::{CommitOutcome, Generation, RecordKey, SecureStorage, StorageFailure, Stored};
+///
+/// /// Storage of yours, locked.
+/// #[derive(Debug)]
+/// struct Locked;
+///
+/// impl SecureStorage for Locked {
+///     fn load(&self, _: &RecordKey) -> Result<Option<Stored>, StorageFailure> {
+///         Err(StorageFailure::Locked)
+///     }
+///     fn commit(&self, _: &RecordKey, _: Generation, _: &[u8]) -> Result<CommitOutcome, StorageFailure> {
+///         Err(StorageFailure::Locked)
+///     }
+///     fn remove(&self, _: &RecordKey, _: Generation) -> Result<CommitOutcome, StorageFailure> {
+///         Err(StorageFailure::Locked)
+///     }
+///     fn list(&self, _: &str) -> Result<Vec<RecordKey>, StorageFailure> {
+///         Err(StorageFailure::Locked)
+///     }
+/// }
+///
+/// let there = RecordKey::new("session.of-before").unwrap();
+/// gatepass::conformance::storage_that_cannot_answer(&Locked, &there);
+/// ```
+///
 /// # Panics
 /// Where it guesses.
 pub fn storage_that_cannot_answer(storage: &dyn SecureStorage, there: &RecordKey) {

@@ -73,9 +73,9 @@ fn oc_28_oc_29_oc_36_oc_37_bi_68_times() {
         }
         assert_eq!(code(json!({ name: null })), "id_token_time", "{name} missing");
     }
-    // A number that no float holds is not JSON that can be read.
+    // A number that no float holds is no time.
     let huge = claims_with(json!({})).replace(&EXPIRES.to_string(), "1e400");
-    assert_eq!(Check::es256().code_of_claims(&huge), "jws_malformed");
+    assert_eq!(Check::es256().code_of_claims(&huge), "id_token_time");
     // A fraction is a NumericDate too (RFC 7519 §2).
     assert_eq!(
         code(json!({ "exp": 1_311_281_970.5, "iat": 1_311_280_970.0 })),

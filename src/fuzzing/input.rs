@@ -1,0 +1,85 @@
+//! How a target reads its bytes: as text wherever it can, so that a seed can be read, and written, by hand.
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+/// The first line and what comes after it.
+pub(super) fn first_line(data: &[u8]) -> (&[u8], &[u8]) {
+    match data.iter().position(|byte| *byte == b'\n') {
+        Some(at) => (&data[..at], &data[at + 1..]),
+        None => (data, &[]),
+    }
+}
+
+/// An answer as it stands on the wire, without the version: a line with the status, headers, an empty line, the body.
+pub(super) struct Answer<'a> {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: &'a [u8],
+}
+
+impl<'a> Answer<'a> {
+    /// Takes any bytes: what is no status is 200, and a line that is no header is left out.
+    pub(super) fn read(data: &'a [u8]) -> Self {
+        let (status, mut rest) = first_line(data);
+        let status = std::str::from_utf8(status)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        let mut headers = HeaderMap::new();
+        loop {
+            let line;
+            (line, rest) = first_line(rest);
+            if line.is_empty() {
+                break;
+            }
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+                continue;
+            };
+            let value = line[colon + 1..].trim_ascii_start();
+            if let (Ok(name), Ok(value)) = (
+                HeaderName::from_bytes(&line[..colon]),
+                HeaderValue::from_bytes(value),
+            ) && headers.len() < 64
+            {
+                headers.append(name, value);
+            }
+        }
+        Self {
+            status: status
+                .and_then(|code: u16| StatusCode::from_u16(code).ok())
+                .unwrap_or(StatusCode::OK),
+            headers,
+            body: rest,
+        }
+    }
+
+    pub(super) fn content_type(&self) -> &str {
+        let value = self.headers.get("content-type");
+        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// Changes single bytes of `text`: three bytes of `edits` say where (two) and how (one, XOR).
+pub(super) fn edited(text: &[u8], edits: &[u8]) -> Vec<u8> {
+    let mut edited = text.to_vec();
+    for edit in edits.chunks_exact(3) {
+        let at = usize::from(u16::from_be_bytes([edit[0], edit[1]]));
+        let at = at % edited.len().max(1);
+        if let Some(byte) = edited.get_mut(at) {
+            *byte ^= edit[2];
+        }
+    }
+    edited
+}
+
+/// 16 hexadecimal digits that follow from `data` and are not in it.
+pub(super) fn unguessable(data: &[u8]) -> String {
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(data);
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether text that a server sent was made fit to be shown.
+pub(super) fn is_clean(text: &str, max: usize) -> bool {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
+    text.chars().count() <= max && !text.chars().any(|c| c.is_control() || turns(c))
+}

@@ -1,0 +1,140 @@
+//! Records in storage: whole or a typed error, never "no session", and the same again when they are written.
+
+use serde_json::Value;
+
+use crate::adapters::memory::MemoryStorage;
+use crate::client::flow::{FlowRecord, Progress};
+use crate::error::{EndReason, ErrorKind};
+use crate::ports::{Generation, SecureStorage};
+use crate::protocol::json::Object;
+use crate::protocol::redirect::RedirectUri;
+use crate::protocol::target::Target;
+use crate::protocol::token::RefreshToken;
+use crate::session::StoredSession;
+use crate::session::knowledge::Document;
+use crate::session::names::Names;
+use crate::session::record::{SessionRecord, SignedIn, Standing};
+
+/// The input is a record as it stands in storage: of a session, of a sign-in, or of what is known of a server.
+pub fn stored_record(data: &[u8]) {
+    session(data);
+    sign_in(data);
+    if let Some(document) = Document::decode(data) {
+        let written = document.encode();
+        assert_eq!(Document::decode(&written).unwrap().encode(), written);
+    }
+}
+
+/// What JSON says, by another reader.
+fn member<'a>(document: &'a Option<Object>, name: &str) -> Option<&'a Value> {
+    document.as_ref()?.get(name)
+}
+
+fn session(data: &[u8]) {
+    let document = Object::parse(data).ok();
+    let text = |name| {
+        let text = member(&document, name).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty())
+    };
+    let storage = MemoryStorage::default();
+    let key = Names::new("https://as.example", "app").only_session().unwrap();
+    storage.commit(&key, Generation::ABSENT, data).unwrap();
+    let listed = StoredSession::all(&storage);
+
+    let record = match SessionRecord::decode(data) {
+        Ok(record) => record,
+        Err(error) => {
+            let newer = member(&document, "v")
+                .and_then(Value::as_u64)
+                .is_some_and(|v| v > 1);
+            let expected = if newer {
+                (ErrorKind::Configuration, "record_newer")
+            } else {
+                (ErrorKind::StorageLost, "record_unreadable")
+            };
+            assert_eq!((error.kind(), error.code()), expected);
+            let listed = listed.expect_err("what cannot be read was taken for no session");
+            assert_eq!(listed.code(), error.code());
+            return;
+        }
+    };
+    assert_eq!(listed.unwrap().len(), usize::from(record.owner.is_some()));
+    let written = record.encode();
+    let again = SessionRecord::decode(&written).expect("written, and not to be read");
+    assert_eq!(again.encode(), written, "another record the second time");
+    assert_eq!((again.epoch, again.generation), (record.epoch, record.generation));
+    // Half a record is no record.
+    let cut = data.len() % written.len();
+    let half = SessionRecord::decode(&written[..cut]).unwrap_err();
+    assert_eq!(half.kind(), ErrorKind::StorageLost);
+
+    match &record.standing {
+        Standing::SignedIn(signed_in) => {
+            assert_eq!(text("ended"), None);
+            tokens(signed_in, &text);
+            let ended = record.ended(EndReason::RotationLost, 7);
+            assert!(ended.epoch == record.epoch && ended.generation >= record.generation);
+            let bytes = ended.encode();
+            let kept = Object::parse(&bytes).unwrap();
+            for token in ["access_token", "refresh_token", "id_token", "others", "claims"] {
+                assert!(kept.get(token).is_none(), "an end that keeps {token}");
+            }
+        }
+        Standing::Ended { .. } => assert!(text("ended").is_some(), "an end out of nothing"),
+    }
+}
+
+fn tokens<'a>(signed_in: &SignedIn, text: &impl Fn(&'static str) -> Option<&'a str>) {
+    let refresh_token = signed_in.refresh_token.as_ref().map(RefreshToken::expose);
+    assert_eq!(refresh_token, text("refresh_token"), "a stored token was lost");
+    let access_token = signed_in
+        .access_token
+        .as_ref()
+        .map(|access| access.token.expose());
+    assert_eq!(access_token, text("access_token"), "a stored token was lost");
+    let id_token = signed_in.id_token.as_ref().map(|token| token.expose());
+    assert_eq!(id_token, text("id_token"));
+    let found = signed_in.token_for(&Target::default());
+    assert_eq!(found.map(|access| access.token.expose()), access_token);
+    // The bound on tokens for other targets is kept, and the newest stays.
+    let mut more = signed_in.clone();
+    if let Some(access) = &signed_in.access_token {
+        let before = more.others.len();
+        let newest = Target::resource("urn:newest").unwrap();
+        more.set_token(&newest, access.clone());
+        assert!(more.others.len() <= before.max(31) + 1);
+        assert!(more.token_for(&newest).is_some());
+        more.set_token(&Target::default(), access.clone());
+        assert!(more.newest_token(access.generation).is_some());
+    }
+}
+
+fn sign_in(data: &[u8]) {
+    let record = match FlowRecord::decode(data) {
+        Ok(record) => record,
+        Err(error) => {
+            let known = match error.code() {
+                "flow_unreadable" => ErrorKind::Interrupted,
+                "record_newer" => ErrorKind::Configuration,
+                other => panic!("{other} of a stored sign-in"),
+            };
+            assert_eq!(error.kind(), known);
+            return;
+        }
+    };
+    let written = record.encode();
+    let again = FlowRecord::decode(&written).expect("written, and not to be read");
+    assert_eq!(again.encode(), written, "another record the second time");
+    assert!(record.state.matches(again.state.expose()));
+    let cut = data.len() % written.len();
+    assert!(FlowRecord::decode(&written[..cut]).is_err(), "half a record");
+    let redirect = RedirectUri::parse(record.redirect.as_str()).unwrap();
+    assert_eq!(redirect, record.redirect);
+    let (is, was) = (record.refresh_token(), again.refresh_token());
+    assert_eq!(
+        is.as_ref().map(RefreshToken::expose),
+        was.as_ref().map(RefreshToken::expose)
+    );
+    let waits = matches!(record.progress, Progress::Provisional(_));
+    assert!(waits || is.is_none());
+}
