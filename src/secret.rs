@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroizing, optimization_barrier};
 
 /// A secret text. Redacted when printed, overwritten when the last clone is dropped.
 ///
@@ -22,19 +22,34 @@ use zeroize::Zeroizing;
 /// assert_eq!(secret.expose(), "hunter2");
 /// ```
 #[derive(Clone)]
-pub struct Secret(Arc<Zeroizing<String>>);
+pub struct Secret(Arc<Text>);
+
+/// The one copy of the bytes.
+struct Text(String);
+
+impl Drop for Text {
+    /// Overwrites all that was allocated. As one fill, which `Zeroizing` does byte by byte: of a long token that is the
+    /// larger part of the time that reading it takes.
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.0).into_bytes();
+        bytes.clear();
+        // Within what is allocated, so nothing moves.
+        bytes.resize(bytes.capacity(), 0);
+        optimization_barrier(bytes.as_slice());
+    }
+}
 
 impl Secret {
     /// Takes ownership of the text. Nothing is copied, so no second copy stays behind.
     #[must_use]
     pub fn new(text: String) -> Self {
-        Self(Arc::new(Zeroizing::new(text)))
+        Self(Arc::new(Text(text)))
     }
 
     /// The text itself. Whoever calls this answers for where it goes.
     #[must_use]
     pub fn expose(&self) -> &str {
-        self.0.as_str()
+        &self.0.0
     }
 
     /// Compares in constant time. The lengths may be learnt from the time taken, the content may not.

@@ -22,7 +22,7 @@ mod conformance;
 /// above the `adapters` it wires, `test_server` above the clock it runs on. `protocol` knows no port, so it does no I/O.
 const ROOMS: &[&[&str]] = &[
     &["lib"],
-    &["ffi", "fuzzing"],
+    &["ffi", "fuzzing", "internals"],
     &["client"],
     &["session"],
     &["flows"],

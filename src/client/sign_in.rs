@@ -16,8 +16,6 @@ use crate::ports::{CommitOutcome, Generation, RecordKey, UserAgentRequest, UserA
 use crate::protocol::authorization::{AuthorizationRequest, SignInOptions};
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::par::{self, PushedRequest};
-use crate::protocol::pkce::CodeVerifier;
-use crate::secret::Secret;
 use crate::session::Session;
 use crate::session::context::{COMMIT_ATTEMPTS, no_user_agent};
 use crate::session::knowledge::Keys;
@@ -171,13 +169,14 @@ impl Inner {
         let listening = Listening::open(&self.redirect).await?;
         let redirect = listening.redirect(&self.redirect);
 
+        let secrets = self.context.request_secrets()?;
         let flow = FlowRecord {
             client_id: self.context.client_id.clone(),
-            state: Secret::new(self.context.random_text()?),
-            nonce: Secret::new(self.context.random_text()?),
-            verifier: CodeVerifier::from_octets(&**self.context.random_octets()?),
+            state: secrets.state,
+            nonce: secrets.nonce,
+            verifier: secrets.verifier,
             redirect,
-            scope: scope.to_wire(),
+            scope: scope.as_str().to_owned(),
             max_age: options.requested_max_age(),
             acr_values: options.requested_acr_values().to_vec(),
             resources: options.requested_resources().to_vec(),

@@ -202,7 +202,7 @@ fn granted<'a>(response: &TokenResponse, said: &impl Fn(&'a str) -> Option<&'a s
             let spaced = Scope::from_tokens([text.to_owned() + " x"]).unwrap_err();
             assert_eq!(spaced.code(), "scope_malformed");
             assert_eq!(&again, scope);
-            assert_eq!(&Scope::from_response(&scope.to_wire()), scope);
+            assert_eq!(&Scope::from_response(scope.as_str()), scope);
             let more = Scope::from_tokens([unheard_of(scope)]).unwrap();
             assert!(more.require_within(scope).is_err(), "a refresh widened the grant");
         }
@@ -222,6 +222,6 @@ fn granted<'a>(response: &TokenResponse, said: &impl Fn(&'a str) -> Option<&'a s
 }
 
 fn unheard_of(scope: &Scope) -> String {
-    let longest = scope.tokens().iter().map(String::len).max().unwrap_or_default();
+    let longest = scope.tokens().map(str::len).max().unwrap_or_default();
     "x".repeat(longest + 1)
 }

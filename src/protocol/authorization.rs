@@ -5,15 +5,19 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::claims::ClaimsRequest;
 use super::endpoint;
 use super::metadata::AuthorizationServer;
-use super::pkce::CodeChallenge;
+use super::pkce::{CodeChallenge, CodeVerifier};
 use super::redirect::RedirectUri;
 use super::resource::Resource;
 use super::scope::Scope;
 use super::token::IdToken;
 use crate::error::{Error, Result, Stage};
+use crate::secret::Secret;
 
 /// Parameters that the core sets, or that would undo a protection: an app cannot pass them as extras, and an
 /// endpoint must not bring them.
@@ -325,8 +329,16 @@ impl SignInOptions {
         &self.resources
     }
 
-    /// The `prompt` to send. `create` goes only to a server that announces it: any other may answer with an error.
-    fn prompt_values(&self, scope: &Scope, server: &AuthorizationServer) -> Vec<&'static str> {
+    /// The `prompt` to send, or nothing. `create` goes only to a server that announces it: any other may answer with an
+    /// error.
+    fn prompt_value(&self, scope: &Scope, server: &AuthorizationServer) -> Cow<'static, str> {
+        if self.prompt.is_empty() {
+            // OpenID Connect Core §11: offline access is granted with consent.
+            return match scope.contains("offline_access") {
+                true => Prompt::Consent.as_str().into(),
+                false => "".into(),
+            };
+        }
         let mut prompts: Vec<&'static str> = Vec::new();
         for prompt in &self.prompt {
             let known = *prompt != Prompt::Create || server.supports_prompt("create");
@@ -334,11 +346,29 @@ impl SignInOptions {
                 prompts.push(prompt.as_str());
             }
         }
-        // OpenID Connect Core §11: offline access is granted with consent.
-        if self.prompt.is_empty() && scope.contains("offline_access") {
-            prompts.push(Prompt::Consent.as_str());
+        prompts.join(" ").into()
+    }
+}
+
+/// What only this client knows about one request.
+#[derive(Debug)]
+pub(crate) struct RequestSecrets {
+    /// Comes back with the redirect (RFC 6749 §10.12).
+    pub(crate) state: Secret,
+    /// Comes back in the ID token (OpenID Connect Core §15.5.2).
+    pub(crate) nonce: Secret,
+    /// Goes out with the code (RFC 7636 §4.1).
+    pub(crate) verifier: CodeVerifier,
+}
+
+impl RequestSecrets {
+    /// From octets that nobody can guess, 256 bits for each (RFC 7636 §7.1, RFC 6749 §10.10).
+    pub(crate) fn from_octets([state, nonce, verifier]: &[[u8; 32]; 3]) -> Self {
+        Self {
+            state: Secret::new(URL_SAFE_NO_PAD.encode(state)),
+            nonce: Secret::new(URL_SAFE_NO_PAD.encode(nonce)),
+            verifier: CodeVerifier::from_octets(verifier),
         }
-        prompts
     }
 }
 
@@ -364,13 +394,15 @@ impl<'a> AuthorizationRequest<'a> {
     pub(crate) fn parameters(&self) -> Result<Parameters<'a>> {
         let options = self.options;
         options.check()?;
-        let mut list: Parameters<'a> = vec![
+        // As many as there can be without resources and extras.
+        let mut list: Parameters<'a> = Vec::with_capacity(16);
+        list.extend([
             ("response_type", "code".into()),
             ("client_id", self.client_id.into()),
             ("redirect_uri", self.redirect.as_str().into()),
-        ];
+        ]);
         if !self.scope.is_empty() {
-            list.push(("scope", self.scope.to_wire().into()));
+            list.push(("scope", self.scope.as_str().into()));
         }
         list.extend([
             ("state", self.state.into()),
@@ -378,14 +410,11 @@ impl<'a> AuthorizationRequest<'a> {
             ("code_challenge", self.challenge.as_str().into()),
             ("code_challenge_method", CodeChallenge::METHOD.into()),
         ]);
-        let prompts = options.prompt_values(self.scope, self.server);
-        if !prompts.is_empty() {
-            list.push(("prompt", prompts.join(" ").into()));
-        }
+        let prompt = options.prompt_value(self.scope, self.server);
         // OpenID Connect Core §3.1.2.1: without a page to ask on, the server is told whom we mean.
-        if let Some(hint) = self.id_token_hint
-            && prompts.contains(&Prompt::None.as_str())
-        {
+        let hint = self.id_token_hint.filter(|_| prompt == Prompt::None.as_str());
+        list.push(("prompt", prompt));
+        if let Some(hint) = hint {
             list.push(("id_token_hint", hint.expose().into()));
         }
         if let Some(hint) = &options.login_hint {
@@ -457,7 +486,6 @@ mod tests {
     use crate::protocol::endpoint::TransportPolicy;
     use crate::protocol::form::Form;
     use crate::protocol::issuer::Issuer;
-    use crate::protocol::pkce::CodeVerifier;
 
     fn server(endpoint: &str, more: &str) -> AuthorizationServer {
         let document = format!(
@@ -659,7 +687,7 @@ mod tests {
     fn bc_11_a_sign_in_can_have_a_scope_of_its_own() {
         let client = Scope::from_tokens(["openid", "offline_access"]).unwrap();
         let own = SignInOptions::default().scope(["openid", "email"]);
-        assert_eq!(own.scope_or(&client).to_wire(), "openid email");
+        assert_eq!(own.scope_or(&client).as_str(), "openid email");
         assert_eq!(SignInOptions::default().scope_or(&client), &client);
         let bad = SignInOptions::default().scope(["a b"]);
         assert_eq!(

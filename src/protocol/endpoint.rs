@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
+use super::form;
 use crate::error::{Error, Result, Stage};
 
 /// Allows http for an issuer, its endpoints and API origins whose host is `127.0.0.1` or `[::1]`.
@@ -109,8 +110,7 @@ pub(crate) fn with_parameters(
     parameters: &[(&str, Cow<'_, str>)],
     stage: Stage,
 ) -> Result<String> {
-    let mut url = endpoint.clone();
-    if let Some((name, _)) = url
+    if let Some((name, _)) = endpoint
         .query_pairs()
         .find(|(name, _)| reserved.contains(&name.as_ref()) || parameters.iter().any(|(own, _)| own == name))
     {
@@ -121,8 +121,25 @@ pub(crate) fn with_parameters(
             format!("the server's endpoint sets the parameter {name:?} itself, and none may come twice"),
         ));
     }
-    url.query_pairs_mut().extend_pairs(parameters);
-    Ok(url.into())
+    let base = &endpoint[..Position::AfterQuery];
+    // With room for their separators and for what is escaped in a redirect URI.
+    let room = parameters
+        .iter()
+        .map(|(name, value)| name.len() + value.len() + 2)
+        .sum::<usize>();
+    let mut url = String::with_capacity(base.len() + room + 64);
+    url.push_str(base);
+    for (index, (name, value)) in parameters.iter().enumerate() {
+        match endpoint.query() {
+            None if index == 0 => url.push('?'),
+            Some("") if index == 0 => {}
+            _ => url.push('&'),
+        }
+        form::append(&mut url, name);
+        url.push('=');
+        form::append(&mut url, value);
+    }
+    Ok(url)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! RFC 8259 §4 leaves the meaning of a repeated name open, so two readers of one token could see two different
 //! users; a repeated name is refused (RFC 7519 §4, RFC 8725).
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
@@ -145,6 +147,52 @@ impl Object {
     pub(crate) fn numeric_date(&self, name: &str) -> Option<i64> {
         number_to_seconds(self.get(name)?.as_number()?)
     }
+}
+
+/// A member of an object, as far as it is of use without looking further into it.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Member<'a> {
+    /// Where nothing was escaped, the very bytes that were read.
+    Text(Cow<'a, str>),
+    Number(Number),
+    Null,
+    /// An object, an array, `true` or `false`.
+    Other,
+}
+
+impl From<Value> for Member<'_> {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::String(text) => Self::Text(text.into()),
+            Value::Number(number) => Self::Number(number),
+            Value::Null => Self::Null,
+            Value::Bool(_) | Value::Array(_) | Value::Object(_) => Self::Other,
+        }
+    }
+}
+
+/// Reads an object of which only these members matter. The whole is held to the same rules as by [`Object::parse`],
+/// but of the rest nothing is kept, and of these no copy is made.
+pub(crate) fn pick<'a, const N: usize>(
+    bytes: &'a [u8],
+    names: &[&str; N],
+) -> Result<[Option<Member<'a>>; N], JsonError> {
+    pick_quickly(bytes, names).or_else(|_| {
+        // The slower reader tells what is wrong with it, and knows what can be forgiven.
+        let mut object = Object::parse(bytes)?;
+        Ok(names.map(|name| object.0.remove(name).map(Member::from)))
+    })
+}
+
+fn pick_quickly<'a, const N: usize>(
+    bytes: &'a [u8],
+    names: &[&str; N],
+) -> serde_json::Result<[Option<Member<'a>>; N]> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let picked = serde::Deserializer::deserialize_map(&mut reader, Pick { names })?;
+    reader.end()?;
+    Ok(picked)
 }
 
 /// A number as whole seconds, if it is finite and within the years a clock can show.
@@ -356,6 +404,139 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
+/// The visitor of [`pick_quickly`].
+struct Pick<'n, const N: usize> {
+    names: &'n [&'n str; N],
+}
+
+impl<'de, const N: usize> Visitor<'de> for Pick<'_, N> {
+    type Value = [Option<Member<'de>>; N];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let inner = Check { depth: MAX_DEPTH - 1 };
+        let mut found = [const { None }; N];
+        let mut others = BTreeSet::new();
+        while let Some(name) = map.next_key_seed(Name)? {
+            let place = self.names.iter().position(|wanted| *wanted == name);
+            match place.and_then(|place| found.get_mut(place)) {
+                Some(Some(_)) => return Err(A::Error::custom(DUPLICATE)),
+                Some(place) => *place = Some(map.next_value_seed(inner)?),
+                None if others.insert(name) => drop(map.next_value_seed(inner)?),
+                None => return Err(A::Error::custom(DUPLICATE)),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The name of a member, without a copy where nothing in it was escaped.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(name.to_owned()))
+    }
+}
+
+/// Holds a value to the rules of this file and keeps it only if it is a text or a number.
+#[derive(Clone, Copy)]
+struct Check {
+    depth: usize,
+}
+
+impl Check {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        self.depth
+            .checked_sub(1)
+            .map(|depth| Self { depth })
+            .ok_or_else(|| E::custom(TOO_DEEP))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Check {
+    type Value = Member<'de>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Check {
+    type Value = Member<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Member::Other)
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Member::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Member::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Number::from_f64(value).map_or(Member::Null, Member::Number))
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
+        Ok(Member::Text(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Member::Text(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Member::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let inner = self.deeper()?;
+        while seq.next_element_seed(inner)?.is_some() {}
+        Ok(Member::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut names = BTreeSet::new();
+        while let Some(name) = map.next_key_seed(Name)? {
+            if !names.insert(name) {
+                return Err(A::Error::custom(DUPLICATE));
+            }
+            map.next_value_seed(inner)?;
+        }
+        Ok(Member::Other)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -443,6 +624,66 @@ mod tests {
     fn an_object_does_not_print_its_texts() {
         let object = Object::parse(br#"{"access_token":"t0k"}"#).unwrap();
         assert_eq!(format!("{object:?}"), "{\"access_token\"}");
+    }
+
+    #[test]
+    fn jw_19_bi_43_45_46_picked_members_keep_the_same_rules() {
+        let deep = |n: usize| format!("{{\"x\":{}1{}}}", "[".repeat(n), "]".repeat(n));
+        for text in [
+            "",
+            "{",
+            "{} x",
+            "{}{}",
+            "{}",
+            "[]",
+            "[] x",
+            "[{\"a\":1,\"a\":2}]",
+            "\"x\"",
+            "1",
+            "1.5",
+            "-1",
+            "null",
+            "true",
+            "\u{feff}{}",
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":1,"a":1}"#,
+            r#"{"x":1,"x":1}"#,
+            r#"{"a":1,"\u0061":1}"#,
+            r#"{"x":1,"\u0078":1}"#,
+            r#"{"x":{"b":1,"b":2}}"#,
+            r#"{"a":{"b":1,"b":2}}"#,
+            r#"{"a":[{"b":1,"c":2},{"b":1}],"x":[],"y":{}}"#,
+            r#"{"a":1e400}"#,
+            r#"{"a":1e400,"a":1}"#,
+            r#"{"x":1e400,"a":"b"}"#,
+            r#"{"":1,"a":""}"#,
+            &deep(MAX_DEPTH - 1),
+            &deep(MAX_DEPTH),
+            &deep(10_000),
+        ] {
+            let whole = Object::parse(text.as_bytes()).map(|_| ());
+            let picked = pick(text.as_bytes(), &["a", "b"]).map(|_| ());
+            assert_eq!(picked, whole, "{text:.60}");
+            let quickly = pick_quickly(text.as_bytes(), &["a", "b"]).is_ok();
+            assert_eq!(quickly, whole.is_ok() && !text.contains("e400"), "{text:.60}");
+        }
+        assert_eq!(
+            pick(b"{\"x\":\"\xff\"}", &["a"]).unwrap_err(),
+            JsonError::Syntax,
+            "what is passed over is held to the rules, too"
+        );
+        let [a, b, c, d] = pick(
+            br#"{"b":7,"x":1,"a":"\u0041b","c":[1],"y":{"a":1}}"#,
+            &["a", "b", "c", "d"],
+        )
+        .unwrap();
+        assert_eq!(a, Some(Member::Text("Ab".into())));
+        assert_eq!(b, Some(Member::Number(7.into())));
+        assert_eq!((c, d), (Some(Member::Other), None));
+        // What only the slower reader can read.
+        let picked = pick(br#"{"a":1e400,"b":"x","c":true}"#, &["a", "b", "c"]).unwrap();
+        let [a, b, c] = picked.map(Option::unwrap);
+        assert_eq!((a, b, c), (Member::Null, Member::Text("x".into()), Member::Other));
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use crate::error::{Error, Result};
 
-/// Scope tokens in the order they were given, each once.
+/// Scope tokens in the order they were given, as on the wire: space-delimited.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Scope(Vec<String>);
+pub(crate) struct Scope(String);
 
 impl Scope {
-    /// From tokens that an app configured. Each must keep the grammar of RFC 6749 §3.3.
+    /// From tokens that an app configured, each kept once. Each must keep the grammar of RFC 6749 §3.3.
     pub(crate) fn from_tokens<S: AsRef<str>>(tokens: impl IntoIterator<Item = S>) -> Result<Self> {
-        let mut kept: Vec<String> = Vec::new();
+        let mut kept = Self::default();
         for token in tokens {
             let token = token.as_ref();
             if !is_scope_token(token) {
@@ -21,27 +21,36 @@ impl Scope {
                     ),
                 ));
             }
-            if !kept.iter().any(|known| known == token) {
-                kept.push(token.to_owned());
+            if !kept.contains(token) {
+                kept.push(token);
             }
         }
-        Ok(Self(kept))
+        Ok(kept)
     }
 
     /// From a `scope` member of a response. Unlike our own request, what a server says is read leniently:
     /// tokens that break the grammar are dropped.
     pub(crate) fn from_response(text: &str) -> Self {
-        Self(
-            text.split(' ')
-                .filter(|token| is_scope_token(token))
-                .map(str::to_owned)
-                .collect(),
-        )
+        if is_scope(text) {
+            return Self(text.to_owned());
+        }
+        let mut kept = Self(String::with_capacity(text.len()));
+        for token in text.split(' ').filter(|token| is_scope_token(token)) {
+            kept.push(token);
+        }
+        kept
+    }
+
+    fn push(&mut self, token: &str) {
+        if !self.0.is_empty() {
+            self.0.push(' ');
+        }
+        self.0.push_str(token);
     }
 
     /// Refuses a scope that reaches beyond what was granted: a refresh cannot widen a grant (RFC 6749 §6).
     pub(crate) fn require_within(&self, granted: &Self) -> Result<()> {
-        match self.0.iter().find(|token| !granted.contains(token)) {
+        match self.tokens().find(|token| !granted.contains(token)) {
             None => Ok(()),
             Some(token) => Err(Error::configuration(
                 "scope_not_granted",
@@ -54,27 +63,28 @@ impl Scope {
     }
 
     pub(crate) fn contains(&self, token: &str) -> bool {
-        self.0.iter().any(|known| known == token)
+        self.tokens().any(|known| known == token)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn tokens(&self) -> &[String] {
-        &self.0
+    /// Token by token.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.0.split(' ').filter(|token| !token.is_empty())
     }
 
     /// The form on the wire: space-delimited.
-    pub(crate) fn to_wire(&self) -> String {
-        self.0.join(" ")
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
 impl PartialEq for Scope {
     /// The order has no meaning (RFC 6749 §3.3).
     fn eq(&self, other: &Self) -> bool {
-        self.0.iter().all(|token| other.contains(token)) && other.0.iter().all(|token| self.contains(token))
+        self.tokens().all(|token| other.contains(token)) && other.tokens().all(|token| self.contains(token))
     }
 }
 
@@ -82,10 +92,22 @@ impl Eq for Scope {}
 
 /// `1*( %x21 / %x23-5B / %x5D-7E )`
 fn is_scope_token(token: &str) -> bool {
-    !token.is_empty()
-        && token
-            .bytes()
-            .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    !token.is_empty() && token.bytes().all(is_scope_character)
+}
+
+fn is_scope_character(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
+}
+
+/// `scope-token *( SP scope-token )`, as nearly every server sends it: nothing is to be dropped.
+fn is_scope(text: &str) -> bool {
+    let mut before = b' ';
+    let every = text.bytes().all(|byte| {
+        let fits = is_scope_character(byte) || (byte == b' ' && before != b' ');
+        before = byte;
+        fits
+    });
+    every && before != b' '
 }
 
 #[cfg(test)]
@@ -102,9 +124,30 @@ mod tests {
             );
         }
         let a = Scope::from_tokens(["openid", "profile", "openid"]).unwrap();
-        assert_eq!(a.to_wire(), "openid profile");
+        assert_eq!(a.as_str(), "openid profile");
         assert_eq!(a, Scope::from_tokens(["profile", "openid"]).unwrap());
         assert_ne!(a, Scope::from_tokens(["profile", "OpenID"]).unwrap());
+    }
+
+    #[test]
+    fn oa_13_what_a_server_says_is_kept_token_by_token() {
+        for (text, kept) in [
+            ("", ""),
+            (" ", ""),
+            ("a", "a"),
+            ("a b a", "a b a"),
+            (" a b", "a b"),
+            ("a b ", "a b"),
+            ("a  b", "a b"),
+            ("a \"x\" b", "a b"),
+            ("\\ a", "a"),
+            ("a\tb c", "c"),
+            ("ä b", "b"),
+        ] {
+            let scope = Scope::from_response(text);
+            assert_eq!(scope.as_str(), kept, "{text:?}");
+            assert_eq!(scope.tokens().collect::<Vec<_>>().join(" "), kept, "{text:?}");
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Target {
 
     pub(crate) fn to_value(&self) -> Value {
         let resources: Vec<&str> = self.resources.iter().map(Resource::as_str).collect();
-        json!({ "resources": resources, "scope": self.scope.as_ref().map(Scope::to_wire) })
+        json!({ "resources": resources, "scope": self.scope.as_ref().map(Scope::as_str) })
     }
 
     /// What [`to_value`](Target::to_value) made; `None` for anything else.

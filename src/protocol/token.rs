@@ -6,19 +6,18 @@
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode, header};
-use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::answer::{host_of, is_json_content, oauth_error, status_only, with_wait};
 use super::callback::ValidatedCallback;
 use super::form;
-use super::json::{self, JsonError, Object};
+use super::json::{self, JsonError, Member, Object};
 use super::pkce::CodeVerifier;
 use super::redirect::RedirectUri;
 use super::resource::Resource;
 use super::scope::Scope;
 use super::text;
-use crate::error::{Delivery, Error, ErrorKind, Stage};
+use crate::error::{Delivery, Error, ErrorKind, ServerError, Stage};
 use crate::secret::secret_newtype;
 
 pub(crate) use super::answer::retry_after;
@@ -84,7 +83,7 @@ pub(crate) fn refresh_request(
         ("refresh_token", token.expose()),
         ("client_id", client_id),
     ];
-    let scope = scope.filter(|scope| !scope.is_empty()).map(Scope::to_wire);
+    let scope = scope.filter(|scope| !scope.is_empty());
     let scope = scope.iter().map(|scope| ("scope", scope.as_str()));
     form::encode(grant.into_iter().chain(scope).chain(named(resources)))
 }
@@ -176,9 +175,8 @@ impl TokenAnswer {
                 .with_clause("RFC 9700 §4.12"),
             );
         }
-        let object = Object::parse(body);
         if status.is_success() {
-            return match object {
+            return match Members::read(body) {
                 // Not used, as two readers may see two answers in it; a refresh token that it names once is kept.
                 Err(JsonError::Duplicate) => Self::Unusable {
                     error: invalid(
@@ -191,14 +189,18 @@ impl TokenAnswer {
                         .and_then(|mut object| object.take_string("refresh_token"))
                         .map(RefreshToken::new),
                 },
-                object => Self::read_success(status, headers, object, stage),
+                Ok(members) if members.has_error => match server_error(status, body) {
+                    // RFC 6749 §5.2: an error is never a success, even where the status says so.
+                    Some((server, refuses_grant)) => Self::error_in_success(server, refuses_grant, stage),
+                    None => Self::read_success(status, headers, Ok(members), stage),
+                },
+                members => Self::read_success(status, headers, members, stage),
             };
         }
         // An error is told by its `error` member, not by the status: servers use 400, 401 and 403 (RFC 6749 §5.2).
-        let grant_refused = object.as_ref().is_ok_and(refuses_grant);
-        let server = object.ok().and_then(|object| oauth_error(&object, status));
+        let server = server_error(status, body);
         match server {
-            Some(server) if grant_refused => Self::GrantRefused(
+            Some((server, true)) => Self::GrantRefused(
                 Error::new(
                     ErrorKind::Server,
                     stage,
@@ -216,12 +218,12 @@ impl TokenAnswer {
             _ if status.is_server_error() => {
                 let error = answer_error(ErrorKind::Server, stage, "server_failed", status, headers);
                 let error = match server {
-                    Some(server) => error.with_server(server),
+                    Some((server, _)) => error.with_server(server),
                     None => error,
                 };
                 Self::Unknown(with_wait(error, headers))
             }
-            Some(server) => Self::Rejected(
+            Some((server, _)) => Self::Rejected(
                 Error::new(
                     ErrorKind::Server,
                     stage,
@@ -238,10 +240,26 @@ impl TokenAnswer {
         }
     }
 
+    fn error_in_success(server: ServerError, refuses_grant: bool, stage: Stage) -> Self {
+        let error = Error::new(
+            ErrorKind::Server,
+            stage,
+            "error_in_success",
+            "the server answered with an error",
+        )
+        .with_clause("RFC 6749 §5.2")
+        .with_server(server);
+        if refuses_grant {
+            Self::GrantRefused(error)
+        } else {
+            Self::Rejected(error)
+        }
+    }
+
     fn read_success(
         status: StatusCode,
         headers: &HeaderMap,
-        object: Result<Object, JsonError>,
+        members: Result<Members<'_>, JsonError>,
         stage: Stage,
     ) -> Self {
         let unknown = |code, message: String| {
@@ -252,37 +270,24 @@ impl TokenAnswer {
                     .with_server(status_only(status)),
             )
         };
-        let mut object = match object {
-            Ok(object) => object,
+        let mut members = match members {
+            Ok(members) => members,
             Err(e) => return unknown("token_response_garbled", format!("the token response is {e}")),
         };
-        if let Some(server) = oauth_error(&object, status) {
-            // RFC 6749 §5.2: an error is never a success, even where the status says so.
-            let error = Error::new(
-                ErrorKind::Server,
-                stage,
-                "error_in_success",
-                "the server answered with an error",
-            )
-            .with_clause("RFC 6749 §5.2");
-            return if refuses_grant(&object) {
-                Self::GrantRefused(error.with_server(server))
-            } else {
-                Self::Rejected(error.with_server(server))
-            };
-        }
         let is_json = is_json_content(headers);
-        if !is_json && object.get("access_token").is_none() {
+        if !is_json && members.access_token.is_none() {
             return unknown(
                 "token_response_garbled",
                 "the token response is not a token response".to_owned(),
             );
         }
         // Taken out first: whatever is wrong below, a new refresh token must not be lost.
-        let refresh_token = object.take_string("refresh_token").map(RefreshToken::new);
-        // What is left of it is empty, or no string.
-        let odd = object.get("refresh_token").is_some_and(|left| !left.is_null());
-        match read_tokens(&mut object, refresh_token.as_ref(), is_json, stage) {
+        let refresh_token = members.refresh_token.take();
+        // It is empty, or no string.
+        let odd =
+            !matches!(&refresh_token, None | Some(Member::Null)) && text_of(refresh_token.as_ref()).is_none();
+        let refresh_token = owned(refresh_token).map(RefreshToken::new);
+        match read_tokens(members, refresh_token.as_ref(), is_json, stage) {
             Ok(mut response) => {
                 response.refresh_token = refresh_token;
                 if odd {
@@ -297,13 +302,76 @@ impl TokenAnswer {
     }
 }
 
-/// Exactly so: a session ends by nothing that only looks like it once it is cleaned.
-fn refuses_grant(object: &Object) -> bool {
-    object.str("error") == Some("invalid_grant")
+/// What a token response is made of (RFC 6749 §5.1).
+struct Members<'a> {
+    access_token: Option<Member<'a>>,
+    refresh_token: Option<Member<'a>>,
+    id_token: Option<Member<'a>>,
+    token_type: Option<Member<'a>>,
+    expires_in: Option<Member<'a>>,
+    scope: Option<Member<'a>>,
+    /// There is an `error`, which does not belong here.
+    has_error: bool,
+}
+
+impl<'a> Members<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, JsonError> {
+        let names = &[
+            "access_token",
+            "refresh_token",
+            "id_token",
+            "token_type",
+            "expires_in",
+            "scope",
+            "error",
+        ];
+        let [
+            access_token,
+            refresh_token,
+            id_token,
+            token_type,
+            expires_in,
+            scope,
+            error,
+        ] = json::pick(body, names)?;
+        Ok(Self {
+            access_token,
+            refresh_token,
+            id_token,
+            token_type,
+            expires_in,
+            scope,
+            has_error: error.is_some(),
+        })
+    }
+}
+
+/// A text that is not empty.
+fn text_of<'a>(member: Option<&'a Member<'_>>) -> Option<&'a str> {
+    match member {
+        Some(Member::Text(text)) if !text.is_empty() => Some(text),
+        _ => None,
+    }
+}
+
+/// The same, in memory of its own: the only copy of a token.
+fn owned(member: Option<Member<'_>>) -> Option<String> {
+    match member {
+        Some(Member::Text(text)) if !text.is_empty() => Some(text.into_owned()),
+        _ => None,
+    }
+}
+
+/// The error of the server, if the body is one, and whether it refuses the grant. Exactly so: a session ends by nothing
+/// that only looks like it once it is cleaned.
+fn server_error(status: StatusCode, body: &[u8]) -> Option<(ServerError, bool)> {
+    let object = Object::parse(body).ok()?;
+    let refuses_grant = object.str("error") == Some("invalid_grant");
+    Some((oauth_error(&object, status)?, refuses_grant))
 }
 
 fn read_tokens(
-    object: &mut Object,
+    members: Members<'_>,
     refresh_token: Option<&RefreshToken>,
     is_json: bool,
     stage: Stage,
@@ -315,16 +383,13 @@ fn read_tokens(
             "the token response is not labelled application/json",
         ));
     }
-    let access_token = object
-        .take_string("access_token")
-        .map(AccessToken::new)
-        .ok_or_else(|| {
-            invalid(
-                stage,
-                "access_token_missing",
-                "the token response has no access token",
-            )
-        })?;
+    let access_token = owned(members.access_token).map(AccessToken::new).ok_or_else(|| {
+        invalid(
+            stage,
+            "access_token_missing",
+            "the token response has no access token",
+        )
+    })?;
     if !is_bearer_token(access_token.expose()) {
         return Err(invalid(
             stage,
@@ -333,7 +398,11 @@ fn read_tokens(
         )
         .with_clause("RFC 6750 §2.1"));
     }
-    match object.str("token_type") {
+    let token_type = match &members.token_type {
+        Some(Member::Text(kind)) => Some(kind.as_ref()),
+        _ => None,
+    };
+    match token_type {
         Some(kind) if kind.eq_ignore_ascii_case("bearer") => {}
         Some(kind) => {
             let kind = text::clean(kind, 32);
@@ -359,13 +428,16 @@ fn read_tokens(
             "access token and refresh token are the same",
         ));
     }
-    let (expires_in, odd) = lifetime(object.get("expires_in"));
+    let (expires_in, odd) = lifetime(members.expires_in.as_ref());
     Ok(TokenResponse {
         access_token,
         refresh_token: None,
-        id_token: object.take_string("id_token").map(IdToken::new),
+        id_token: owned(members.id_token).map(IdToken::new),
         expires_in,
-        scope: object.str("scope").map(Scope::from_response),
+        scope: match &members.scope {
+            Some(Member::Text(scope)) => Some(Scope::from_response(scope)),
+            _ => None,
+        },
         oddities: odd.into_iter().collect(),
     })
 }
@@ -373,21 +445,21 @@ fn read_tokens(
 /// `expires_in` as servers send it: a number, or digits in a string. Zero or less has expired; what cannot be read
 /// is no statement at all. Beside it what is odd about it: by the standard it is a number of seconds to come
 /// (RFC 6749 §5.1), and what an app needs to know of the rest is when its token will be refreshed.
-fn lifetime(value: Option<&Value>) -> (Option<Duration>, Option<&'static str>) {
-    let seconds = match value {
+fn lifetime(member: Option<&Member<'_>>) -> (Option<Duration>, Option<&'static str>) {
+    let seconds = match member {
         None => {
             return (
                 None,
                 Some("expires_in is missing: the token is used until an API refuses it"),
             );
         }
-        Some(Value::Number(number)) => {
+        Some(Member::Number(number)) => {
             let seconds = number.as_i64().or_else(|| number.as_u64().map(|_| i64::MAX));
             seconds
                 .or_else(|| json::number_to_seconds(number))
                 .or_else(|| number.as_f64().map(|f| if f > 0.0 { i64::MAX } else { 0 }))
         }
-        Some(Value::String(digits)) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+        Some(Member::Text(digits)) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
             Some(digits.parse().unwrap_or(i64::MAX))
         }
         Some(_) => None,
@@ -399,13 +471,15 @@ fn lifetime(value: Option<&Value>) -> (Option<Duration>, Option<&'static str>) {
         );
     };
     let stated = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-    let odd = match value {
+    let odd = match member {
         _ if seconds <= 0 => Some("expires_in is not in the future: the token is refreshed at its next use"),
         _ if stated > MAX_LIFETIME => {
             Some("expires_in is more than a year: the token is refreshed after one")
         }
-        Some(Value::String(_)) => Some("expires_in is a string, not a number"),
-        Some(Value::Number(number)) if number.is_f64() => Some("expires_in has a fraction, which is dropped"),
+        Some(Member::Text(_)) => Some("expires_in is a string, not a number"),
+        Some(Member::Number(number)) if number.is_f64() => {
+            Some("expires_in has a fraction, which is dropped")
+        }
         _ => None,
     };
     (Some(stated.min(MAX_LIFETIME)), odd)
@@ -414,7 +488,9 @@ fn lifetime(value: Option<&Value>) -> (Option<Duration>, Option<&'static str>) {
 /// `b64token` (RFC 6750 §2.1), widened to every visible character: servers do use others, and what must be kept
 /// out are spaces and line breaks, which would forge a header.
 fn is_bearer_token(token: &str) -> bool {
-    token.bytes().all(|b| (0x21..=0x7e).contains(&b))
+    // To the end whatever is found, so that many bytes are looked at in one step: tokens are long.
+    let bad = |b: u8| u8::from(b.wrapping_sub(0x21) > 0x7e - 0x21);
+    token.bytes().fold(0, |any, b| any | bad(b)) == 0
 }
 
 /// An error about an answer that is not in OAuth's own form, naming what it is instead.
@@ -522,7 +598,7 @@ mod tests {
         assert_eq!(response.access_token.expose(), "A");
         assert_eq!(response.refresh_token.unwrap().expose(), "R");
         assert_eq!(response.expires_in, Some(Duration::from_secs(3600)));
-        assert_eq!(response.scope.unwrap().tokens(), ["a", "b"]);
+        assert_eq!(response.scope.unwrap().as_str(), "a b");
     }
 
     #[test]

@@ -99,7 +99,8 @@ impl Challenge {
     #[must_use]
     pub fn scope(&self) -> Vec<String> {
         let scope = self.parameter("scope").unwrap_or_default();
-        super::scope::Scope::from_response(scope).tokens().to_vec()
+        let scope = super::scope::Scope::from_response(scope);
+        scope.tokens().map(str::to_owned).collect()
     }
 
     /// The space that the credentials are for. May be absent (RFC 6750 §3).

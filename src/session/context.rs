@@ -22,6 +22,7 @@ use crate::ports::{
     CommitOutcome, Generation, HttpRequest, HttpResponse, Ports, RecordKey, SecureStorage, StorageFailure,
     Stored,
 };
+use crate::protocol::authorization::RequestSecrets;
 use crate::protocol::endpoint::TransportPolicy;
 use crate::protocol::issuer::Issuer;
 use crate::protocol::redirect::RedirectUri;
@@ -224,11 +225,23 @@ impl Context {
         Err(contended())
     }
 
-    /// 32 random octets (RFC 7636 §7.1, RFC 6749 §10.10).
-    pub(crate) fn random_octets(&self) -> Result<Box<Zeroizing<[u8; 32]>>> {
+    /// State, nonce and verifier of one request: drawn at once, which is one call to the operating system.
+    pub(crate) fn request_secrets(&self) -> Result<RequestSecrets> {
         // On the heap: a value that is handed on leaves copies on the stack.
+        let mut octets = Box::new(Zeroizing::new([[0; 32]; 3]));
+        self.fill(octets.as_flattened_mut())?;
+        Ok(RequestSecrets::from_octets(&octets))
+    }
+
+    /// 43 characters that nobody can guess (RFC 6749 §10.10).
+    pub(crate) fn random_text(&self) -> Result<String> {
         let mut octets = Box::new(Zeroizing::new([0; 32]));
-        self.ports.random.fill(octets.as_mut_slice()).map_err(|failure| {
+        self.fill(octets.as_mut_slice())?;
+        Ok(URL_SAFE_NO_PAD.encode(octets.as_slice()))
+    }
+
+    fn fill(&self, octets: &mut [u8]) -> Result<()> {
+        self.ports.random.fill(octets).map_err(|failure| {
             Error::new(
                 ErrorKind::Internal,
                 Stage::AuthorizationRequest,
@@ -236,13 +249,7 @@ impl Context {
                 failure.0,
             )
             .with_clause("RFC 7636 §7.1")
-        })?;
-        Ok(octets)
-    }
-
-    /// 43 characters that nobody can guess.
-    pub(crate) fn random_text(&self) -> Result<String> {
-        Ok(URL_SAFE_NO_PAD.encode(self.random_octets()?.as_slice()))
+        })
     }
 
     /// A name for one attempt, to find it in the logs. Short, and of no use for anything else.

@@ -131,7 +131,7 @@ impl Session {
             epoch: record.epoch,
             since_unix_millis: signed_in.since_unix_millis,
             claims: signed_in.claims.clone().map(Arc::new),
-            scope: signed_in.scope.tokens().into(),
+            scope: signed_in.scope.tokens().map(str::to_owned).collect(),
         })
     }
 
@@ -151,9 +151,21 @@ impl Session {
     /// ```
     #[must_use]
     pub fn peek(&self) -> Option<AccessToken> {
-        self.slot
-            .published
-            .usable(self.epoch, &*self.slot.context.ports.clock)
+        self.peek_with(AccessToken::clone)
+    }
+
+    /// As [`peek`](Session::peek), with the token where it is: not even a reference to it is counted, so any number of
+    /// threads read it without slowing each other down. For a proxy with thousands of requests a second; elsewhere
+    /// `peek` does.
+    ///
+    /// ```no_run
+    /// # fn example(session: gatepass::Session) {
+    /// let header = session.peek_with(|token| format!("Bearer {}", token.expose()));
+    /// # }
+    /// ```
+    pub fn peek_with<R>(&self, read: impl FnOnce(&AccessToken) -> R) -> Option<R> {
+        let clock = &*self.slot.context.ports.clock;
+        self.slot.published.with_usable(self.epoch, clock, read)
     }
 
     /// A valid access token, refreshed first if need be. However many callers ask at once, at most one request

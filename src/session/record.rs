@@ -328,7 +328,7 @@ impl SessionRecord {
 }
 
 pub(crate) fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Value>) {
-    members.insert("scope".into(), session.scope.tokens().into());
+    members.insert("scope".into(), session.scope.tokens().collect::<Vec<_>>().into());
     members.insert("since_unix_millis".into(), session.since_unix_millis.into());
     insert_some(members, "sign_in", session.sign_in.as_deref());
     if session.provisional {

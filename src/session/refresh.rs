@@ -85,7 +85,9 @@ impl Refresh {
             return Ok(snapshot);
         }
         let known = current.record.clone();
-        let refreshed = self.refresh(server, current, seen, attempt_id).await;
+        let refreshed = self
+            .refresh(server, current, seen, attempt_id, lease.is_held())
+            .await;
         // A server that says back what it knows does not get it into our error.
         refreshed.map_err(|error| match known.signed_in() {
             Some(session) => error.without(&session.secrets()),
@@ -100,6 +102,7 @@ impl Refresh {
         mut current: Seen,
         seen: u64,
         attempt_id: &str,
+        locked: bool,
     ) -> Outcome {
         let server = server?;
         if let Some(id_token) = unverified(&current.record) {
@@ -143,14 +146,7 @@ impl Refresh {
         self.slot.pace.begun(clock.boot_millis());
 
         let outcome = self
-            .send(
-                &server,
-                current,
-                &refresh_token,
-                attempt_id,
-                attempt,
-                lease.is_held(),
-            )
+            .send(&server, current, &refresh_token, attempt_id, attempt, locked)
             .await;
         match &outcome {
             Ok(_) => self.slot.pace.succeeded(),

@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use tracing::debug;
 use zeroize::Zeroizing;
 
 use super::context::Context;
-use super::record::Zeroing;
 use super::sign_out::Revocation;
 use crate::error::{Delivery, Error, ErrorKind, NextStep, Result};
 use crate::ports::{CommitOutcome, Generation, RecordKey};
@@ -175,14 +174,14 @@ impl Waiting {
     }
 
     fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let value = Zeroing(json!({
-            "v": VERSION,
-            "refresh_token": self.token.expose(),
-            "since_unix_millis": self.since_unix_millis,
-            "tries": self.tries,
-            "not_before_unix_millis": self.not_before_unix_millis,
-        }));
-        Zeroizing::new(value.0.to_string().into_bytes())
+        let mut members = Map::new();
+        let mut insert = |name: &str, value: Value| members.insert(name.to_owned(), value);
+        insert("v", VERSION.into());
+        insert("refresh_token", self.token.expose().into());
+        insert("since_unix_millis", self.since_unix_millis.into());
+        insert("tries", self.tries.into());
+        insert("not_before_unix_millis", self.not_before_unix_millis.into());
+        Object(members).encode()
     }
 
     /// `None` if it cannot be read: then nobody can give it back.

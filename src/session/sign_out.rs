@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tracing::debug;
-
 use super::context::{COMMIT_ATTEMPTS, contended};
 use super::end_session::BrowserSession;
 use super::record::{SessionRecord, Standing};
@@ -106,7 +104,7 @@ impl Session {
     /// use gatepass::{Revocation, SignOut};
     ///
     /// let signed_out = session.sign_out(SignOut::Revoke).await?;
-    /// if let Revocation::Failed(error) = signed_out.revocation {
+    /// if let Revocation::Queued(error) | Revocation::Failed(error) = signed_out.revocation {
     ///     println!("signed out here; the server was not told: {error}");
     /// }
     /// # Ok(())

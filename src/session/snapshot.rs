@@ -141,11 +141,17 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// The token of a session of this epoch, if it can be used now.
-    pub(crate) fn usable(&self, epoch: u64, clock: &dyn Clock) -> Option<AccessToken> {
+    /// Reads the token of a session of this epoch, if it can be used now. Reads the clock once, and writes nothing that
+    /// another thread reads: however many do this at once, none waits for a cache line of another.
+    pub(crate) fn with_usable<R>(
+        &self,
+        epoch: u64,
+        clock: &dyn Clock,
+        read: impl FnOnce(&AccessToken) -> R,
+    ) -> Option<R> {
         let snapshot = self.own.load();
         let snapshot = snapshot.as_ref()?;
-        (snapshot.epoch == epoch && snapshot.is_usable(clock.boot_millis())).then(|| snapshot.token.clone())
+        (snapshot.epoch == epoch && snapshot.is_usable(clock.boot_millis())).then(|| read(&snapshot.token))
     }
 
     pub(crate) fn load(&self, target: &Target) -> Option<Arc<Snapshot>> {

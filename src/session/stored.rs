@@ -118,7 +118,7 @@ impl StoredSession {
                         let name = name.iter().find_map(|name| claims.get(name)?.as_str());
                         name.map(str::to_owned)
                     }),
-                    scope: session.scope.tokens().to_vec(),
+                    scope: session.scope.tokens().map(str::to_owned).collect(),
                     signed_in_at: SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis)),
                     can_refresh: session.refresh_token.is_some(),
                     ..base

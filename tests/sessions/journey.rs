@@ -1,9 +1,12 @@
 //! What a sign-in may ask for, held against what the server saw.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use gatepass::test_server::{ClockOffset, Mistake};
-use gatepass::{Prompt, SignInOptions};
+use async_trait::async_trait;
+use gatepass::test_server::{ClockOffset, Mistake, TestClock};
+use gatepass::{Clock, Prompt, SignInOptions};
 
 use crate::support::TestBed;
 
@@ -92,4 +95,60 @@ async fn rr_50_bi_97_a_device_whose_clock_is_wrong_can_sign_in() {
         session.refresh().await.unwrap();
         assert!(session.peek().is_some());
     }
+}
+
+/// A clock that counts how often it is looked at.
+#[derive(Debug)]
+struct Watched {
+    clock: Arc<TestClock>,
+    looks: AtomicUsize,
+}
+
+#[async_trait]
+impl Clock for Watched {
+    fn unix_millis(&self) -> i64 {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.clock.unix_millis()
+    }
+
+    fn boot_millis(&self) -> u64 {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.clock.boot_millis()
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.clock.boot_id()
+    }
+
+    async fn sleep_until(&self, boot_millis: u64) {
+        self.clock.sleep_until(boot_millis).await;
+    }
+}
+
+#[tokio::test]
+async fn reading_a_valid_token_looks_at_the_clock_once() {
+    let bed = TestBed::new();
+    let watched = Arc::new(Watched {
+        clock: bed.clock.clone(),
+        looks: AtomicUsize::new(0),
+    });
+    let client = bed.client_with(|builder| builder.clock(watched.clone()));
+    let session = bed.sign_in(&client).await.unwrap();
+    client.drain().await;
+    let looks = |read: &dyn Fn() -> bool| {
+        let before = watched.looks.load(Ordering::Relaxed);
+        assert!(read(), "the token is valid");
+        watched.looks.load(Ordering::Relaxed) - before
+    };
+    assert_eq!(looks(&|| session.peek().is_some()), 1);
+    assert_eq!(
+        looks(&|| session.peek_with(|token| token.expose().len()).is_some()),
+        1
+    );
+    let before = watched.looks.load(Ordering::Relaxed);
+    session.access_token().await.unwrap();
+    assert_eq!(watched.looks.load(Ordering::Relaxed) - before, 1);
+    bed.clock.advance(Duration::from_secs(24 * 3600));
+    assert!(session.peek_with(|_| ()).is_none(), "what expired is not read");
 }

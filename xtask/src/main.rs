@@ -1,12 +1,13 @@
-//! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `fuzz`,
+//! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `bench`, `fuzz`,
 //! `bindgen`, `crates`, `sbom`.
 //!
-//! Data flows `main` → one chore (`setup`, `test`, `fuzz`, `bindings`, `supply`) → `run`, which starts the programs. What
+//! Data flows `main` → one chore (`setup`, `test`, `bench`, `fuzz`, `bindings`, `supply`) → `run`, which starts the programs. What
 //! differs between machines (Debian's packages, where Swift lives) is in `debian` and `swift`.
 
 // A chore talks to the person who started it: its output is its product, not a stray debug line.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod bindings;
 mod debian;
 mod fuzz;
@@ -39,6 +40,8 @@ enum Chore {
     Setup(setup::SetupArguments),
     /// Run every test this machine can run, and say in a table what did not run and why.
     Test(test::TestArguments),
+    /// Measure Gatepass beside its peers, and count the instructions of its own functions.
+    Bench(bench::BenchArguments),
     /// Run the fuzz targets, and say in a table how often and what was found.
     Fuzz(fuzz::FuzzArguments),
     /// Build the shared library and generate its Kotlin and Swift into target/bindings.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     let done = Place::find().and_then(|place| match Arguments::parse().chore {
         Chore::Setup(arguments) => setup::setup(&place, &arguments).map(|()| true),
         Chore::Test(arguments) => test::test(&place, &arguments),
+        Chore::Bench(arguments) => bench::bench(&place, &arguments),
         Chore::Fuzz(arguments) => fuzz::fuzz(&place, &arguments),
         Chore::Bindgen(arguments) => bindings::bindgen(&place, &arguments).map(|()| true),
         Chore::Crates => supply::crates(&place),

@@ -23,6 +23,8 @@ pub(crate) enum Part {
     Interop,
     /// A Secret Service and the bus it lives on, for the tests of the keychain. Linux only.
     Keychain,
+    /// valgrind, for counting instructions.
+    Bench,
     /// rustfmt, clippy, cargo-deny, cargo-cyclonedx and the oldest supported Rust.
     Lint,
     /// cargo-fuzz, and LLVM's tools for measuring coverage.

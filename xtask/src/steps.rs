@@ -77,6 +77,11 @@ const SECRET_SERVICE: [Need; 4] = [
         plain: "libsecret's secret-tool",
     },
 ];
+const VALGRIND: Need = Need {
+    program: "valgrind",
+    package: "valgrind",
+    plain: "Valgrind 3.19 or newer",
+};
 const DEBOOTSTRAP: Need = Need {
     program: "debootstrap",
     package: "debootstrap",
@@ -99,6 +104,7 @@ pub(crate) fn programs(place: &Place, part: Part) -> Vec<Need> {
         Part::Kotlin => JAVA.into(),
         Part::Swift if swift::find(place) == Swift::Missing => vec![DEBOOTSTRAP],
         Part::Keychain if cfg!(target_os = "linux") => SECRET_SERVICE.into(),
+        Part::Bench => vec![VALGRIND],
         Part::Swift | Part::Keychain | Part::Lint | Part::Fuzz => Vec::new(),
         Part::Interop if browser_named() => NODE.into(),
         Part::Interop => NODE.into_iter().chain([CHROMIUM]).collect(),
@@ -130,7 +136,7 @@ pub(crate) fn of(place: &Place, part: Part) -> Vec<Step> {
             missing: |place| !is_stamped(&npm_lock(place), &npm_stamp(place)),
             work: fetch_npm_packages,
         }],
-        Part::Keychain => Vec::new(),
+        Part::Keychain | Part::Bench => Vec::new(),
         Part::Fuzz => vec![
             Step {
                 what: "LLVM's tools (rustup component llvm-tools)".into(),
@@ -203,6 +209,7 @@ pub(crate) fn verify(place: &Place, part: Part) -> Result<Vec<String>> {
             answer(run::program("dbus-daemon", ["--version"]), "D-Bus ")?,
         ],
         Part::Keychain => Vec::new(),
+        Part::Bench => vec![answer(run::program("valgrind", ["--version"]), "valgrind-")?],
         Part::Lint => vec![
             answer(
                 run::program("rustup", ["run", MSRV, "rustc", "--version"]),

@@ -14,7 +14,7 @@ use crate::place::Place;
 use crate::setup::{self, SetupArguments};
 use crate::swift::{self, Swift};
 use crate::table::{self, Outcome, Row};
-use crate::{bindings, run, steps};
+use crate::{bench, bindings, run, steps};
 
 /// Which parts to run.
 #[derive(Args)]
@@ -46,7 +46,7 @@ struct Part {
 /// Everything, from nothing, on two cores.
 const TOTAL_BUDGET: Duration = Duration::from_secs(45 * 60);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     Part {
         name: "rust",
         budget: Some(Duration::from_secs(5 * 60)),
@@ -77,6 +77,12 @@ const PARTS: [Part; 5] = [
         readiness: keychain_readiness,
         work: keychain,
     },
+    Part {
+        name: "instructions",
+        budget: Some(Duration::from_secs(5 * 60)),
+        readiness: |_| lacking(&["valgrind"], "bench"),
+        work: instructions,
+    },
 ];
 
 /// Runs the parts; `false` if any failed.
@@ -88,6 +94,7 @@ pub(crate) fn test(place: &Place, arguments: &TestArguments) -> Result<bool> {
             setup::Part::Swift,
             setup::Part::Interop,
             setup::Part::Keychain,
+            setup::Part::Bench,
         ];
         setup::setup(place, &SetupArguments { yes: true, parts })?;
     }
@@ -262,6 +269,14 @@ fn keychain(place: &Place) -> Result<()> {
     // A filter that meets nothing is content with it.
     if !run::quiet(tests(&["--list"]))?.contains("secret_service::") {
         bail!("there are no tests of the Secret Service");
+    }
+    Ok(())
+}
+
+/// Whether our own functions take more instructions than they did.
+fn instructions(place: &Place) -> Result<()> {
+    if !bench::instructions(place, false)? {
+        bail!("a function takes more instructions than it may");
     }
     Ok(())
 }
