@@ -343,7 +343,7 @@ impl FaultPlan {
         self,
         change: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static,
     ) -> Result<PlannedFault, FaultError> {
-        self.plan(Effect::ChangeBody(Change(Arc::new(change))))
+        self.plan(Effect::ChangeBody(Change(Box::new(change))))
     }
 
     /// Adds a header field to the answer, besides one of that name.
@@ -439,8 +439,10 @@ impl fmt::Debug for PlannedFault {
     }
 }
 
+type ChangeBody = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
+
 /// What makes one body from another.
-struct Change(Arc<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>);
+struct Change(Box<ChangeBody>);
 
 impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
