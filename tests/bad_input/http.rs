@@ -303,10 +303,7 @@ fn raw_server(answer: &'static [u8]) -> (String, Arc<AtomicUsize>) {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
             let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
-            loop {
-                let Ok(read @ 1..) = stream.read(&mut buffer) else {
-                    break;
-                };
+            while let Ok(read @ 1..) = stream.read(&mut buffer) {
                 request.extend_from_slice(&buffer[..read]);
                 let text = String::from_utf8_lossy(&request);
                 let Some((head, body)) = text.split_once("\r\n\r\n") else {

@@ -162,56 +162,63 @@ fn crate_of(line: &str) -> Option<String> {
 /// Takes out what this build does not take. The tool asks `cargo metadata`, which knows the features of the whole
 /// workspace only, and so lists what the other members have besides.
 fn strike_out(bill: &mut Value, built: &BTreeSet<String>) -> Result<()> {
-    let components = bill["components"].as_array_mut().context("no components")?;
     let mut gone = BTreeSet::new();
     let mut kept = Vec::new();
+    let components = array_mut(bill, "components")?;
     for component in components.drain(..) {
         match crate_in(&component)? {
             Some(name) if !built.contains(&name) => {
-                drop(gone.insert(component["bom-ref"].clone().to_string()))
+                drop(gone.replace(text(&component, "bom-ref")?.to_owned()))
             }
             _ => kept.push(component),
         }
     }
     *components = kept;
-    let is_gone = |reference: &Value| gone.contains(&reference.to_string());
-    let dependencies = bill["dependencies"].as_array_mut().context("no dependencies")?;
-    dependencies.retain(|one| !is_gone(&one["ref"]));
-    for on in dependencies
-        .iter_mut()
-        .filter_map(|one| one.get_mut("dependsOn")?.as_array_mut())
-    {
-        on.retain(|reference| !is_gone(reference));
+    let is_gone = |reference: Option<&Value>| {
+        let reference = reference.and_then(Value::as_str);
+        reference.is_some_and(|reference| gone.contains(reference))
+    };
+    let dependencies = array_mut(bill, "dependencies")?;
+    dependencies.retain(|one| !is_gone(one.get("ref")));
+    for on in dependencies {
+        if let Ok(on) = array_mut(on, "dependsOn") {
+            on.retain(|reference| !is_gone(Some(reference)));
+        }
     }
     Ok(())
 }
 
+fn array_mut<'a>(of: &'a mut Value, name: &str) -> Result<&'a mut Vec<Value>> {
+    let member = of.get_mut(name).and_then(Value::as_array_mut);
+    member.with_context(|| format!("no {name}"))
+}
+
+fn text<'a>(of: &'a Value, name: &str) -> Result<&'a str> {
+    let member = of.get(name).and_then(Value::as_str);
+    member.with_context(|| format!("no {name}"))
+}
+
 /// The crate that a component of a bill of materials is, as `tree` names it; nothing for one of ours.
 fn crate_in(component: &Value) -> Result<Option<String>> {
-    let field = |name: &str| {
-        component[name]
-            .as_str()
-            .with_context(|| format!("a component has no {name}"))
-    };
     // A path instead of a registry: ours.
-    if field("purl")?.contains("download_url=file") {
+    if text(component, "purl")?.contains("download_url=file") {
         return Ok(None);
     }
-    Ok(Some(format!("{} {}", field("name")?, field("version")?)))
+    let (name, version) = (text(component, "name")?, text(component, "version")?);
+    Ok(Some(format!("{name} {version}")))
 }
 
 /// The components of a bill of materials that are crates of others. Each must name its licence.
 fn crates_of(bill: &Value) -> Result<BTreeSet<String>> {
-    if bill["bomFormat"] != "CycloneDX" {
-        bail!("the format is {}", bill["bomFormat"]);
+    if text(bill, "bomFormat")? != "CycloneDX" {
+        bail!("another format");
     }
-    let components = bill["components"].as_array().context("no components")?;
+    let components = bill.get("components").and_then(Value::as_array);
     let mut crates = BTreeSet::new();
-    for component in components {
+    for component in components.context("no components")? {
         if let Some(name) = crate_in(component)? {
-            component["licenses"]
-                .as_array()
-                .with_context(|| format!("{name} has no licence"))?;
+            let licences = component.get("licenses").and_then(Value::as_array);
+            licences.with_context(|| format!("{name} has no licence"))?;
             crates.insert(name);
         }
     }
