@@ -9,7 +9,7 @@ use ::http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::answer::{host_of, is_json_content, oauth_error, status_only, with_wait};
+use super::answer::{host_of, is_json_content, oauth_error, redact, status_only, with_wait};
 use super::callback::ValidatedCallback;
 use super::form;
 use super::json::{self, JsonError, Object};
@@ -135,7 +135,7 @@ impl TokenAnswer {
         stage: Stage,
         sent: &[&str],
     ) -> Self {
-        let answer = Self::sort(status, headers, body, stage);
+        let answer = Self::sort(status, headers, body, stage, sent);
         if matches!(answer, Self::Granted(_)) {
             return answer;
         }
@@ -155,7 +155,7 @@ impl TokenAnswer {
         }
     }
 
-    fn sort(status: StatusCode, headers: &HeaderMap, body: &[u8], stage: Stage) -> Self {
+    fn sort(status: StatusCode, headers: &HeaderMap, body: &[u8], stage: Stage, sent: &[&str]) -> Self {
         if status.is_redirection() {
             let to = headers
                 .get(header::LOCATION)
@@ -176,7 +176,10 @@ impl TokenAnswer {
                 .with_clause("RFC 9700 §4.12"),
             );
         }
-        let object = Object::parse(body);
+        let object = Object::parse(body).map(|mut object| {
+            redact(&mut object, sent);
+            object
+        });
         if status.is_success() {
             return match object {
                 // Not used, as two readers may see two answers in it; a refresh token that it names once is kept.
