@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode, header};
+use serde_json::Value;
 
 use super::callback::https_only;
 use super::json::Object;
 use super::text;
 use crate::error::{Error, ServerError};
+use crate::secret;
 
 /// Whether the content type is `application/json`, in UTF-8 if it says.
 pub(crate) fn is_json_content(headers: &HeaderMap) -> bool {
@@ -32,6 +34,22 @@ pub(crate) fn is_content(headers: &HeaderMap, essence: &str) -> bool {
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
         .is_some_and(|found| found.trim().eq_ignore_ascii_case(essence))
+}
+
+/// The longest text of an error that is looked through for what was sent.
+const LONGEST_TEXT: usize = 8 * 1024;
+
+/// Takes what was sent out of the texts of an error before they are cut, so that what stands behind it is told.
+/// [`Error::without`] does it for what is made of them.
+pub(crate) fn redact(object: &mut Object, sent: &[&str]) {
+    for name in ["error", "error_description", "error_uri"] {
+        if let Some(Value::String(text)) = object.0.get_mut(name) {
+            let looked_at = text::clean(text, LONGEST_TEXT);
+            if let Some(redacted) = secret::redact(&looked_at, sent) {
+                *text = redacted;
+            }
+        }
+    }
 }
 
 /// The `error` of an OAuth error body, if it is one.

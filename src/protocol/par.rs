@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::answer::{host_of, is_json_content, oauth_error, status_only, with_wait};
+use super::answer::{host_of, is_json_content, oauth_error, redact, status_only, with_wait};
 use super::authorization::{AuthorizationRequest, RESERVED};
 use super::endpoint;
 use super::form;
@@ -122,9 +122,10 @@ fn is_of_the_server(request_uri: &str, endpoint: &Url) -> bool {
 
 /// What any other answer means: errors are those of the token endpoint, and 405, 413, 429 (RFC 9126 §2.3).
 fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], sent: &[&str]) -> Error {
-    let server = Object::parse(body)
-        .ok()
-        .and_then(|object| oauth_error(&object, status));
+    let server = Object::parse(body).ok().and_then(|mut object| {
+        redact(&mut object, sent);
+        oauth_error(&object, status)
+    });
     let (kind, code, message) = match status {
         _ if status.is_redirection() => {
             let to = headers

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ::http::{HeaderMap, StatusCode, header};
 use zeroize::Zeroizing;
 
-use super::answer::{host_of, is_json_content, oauth_error, status_only, with_wait};
+use super::answer::{host_of, is_json_content, oauth_error, redact, status_only, with_wait};
 use super::callback::ValidatedCallback;
 use super::form;
 use super::json::{self, JsonError, Member, Object};
@@ -134,7 +134,7 @@ impl TokenAnswer {
         stage: Stage,
         sent: &[&str],
     ) -> Self {
-        let answer = Self::sort(status, headers, body, stage);
+        let answer = Self::sort(status, headers, body, stage, sent);
         if matches!(answer, Self::Granted(_)) {
             return answer;
         }
@@ -154,7 +154,7 @@ impl TokenAnswer {
         }
     }
 
-    fn sort(status: StatusCode, headers: &HeaderMap, body: &[u8], stage: Stage) -> Self {
+    fn sort(status: StatusCode, headers: &HeaderMap, body: &[u8], stage: Stage, sent: &[&str]) -> Self {
         if status.is_redirection() {
             let to = headers
                 .get(header::LOCATION)
@@ -189,7 +189,7 @@ impl TokenAnswer {
                         .and_then(|mut object| object.take_string("refresh_token"))
                         .map(RefreshToken::new),
                 },
-                Ok(members) if members.has_error => match server_error(status, body) {
+                Ok(members) if members.has_error => match server_error(status, body, sent) {
                     // RFC 6749 §5.2: an error is never a success, even where the status says so.
                     Some((server, refuses_grant)) => Self::error_in_success(server, refuses_grant, stage),
                     None => Self::read_success(status, headers, Ok(members), stage),
@@ -198,7 +198,7 @@ impl TokenAnswer {
             };
         }
         // An error is told by its `error` member, not by the status: servers use 400, 401 and 403 (RFC 6749 §5.2).
-        let server = server_error(status, body);
+        let server = server_error(status, body, sent);
         match server {
             Some((server, true)) => Self::GrantRefused(
                 Error::new(
@@ -364,9 +364,10 @@ fn owned(member: Option<Member<'_>>) -> Option<String> {
 
 /// The error of the server, if the body is one, and whether it refuses the grant. Exactly so: a session ends by nothing
 /// that only looks like it once it is cleaned.
-fn server_error(status: StatusCode, body: &[u8]) -> Option<(ServerError, bool)> {
-    let object = Object::parse(body).ok()?;
+fn server_error(status: StatusCode, body: &[u8], sent: &[&str]) -> Option<(ServerError, bool)> {
+    let mut object = Object::parse(body).ok()?;
     let refuses_grant = object.str("error") == Some("invalid_grant");
+    redact(&mut object, sent);
     Some((oauth_error(&object, status)?, refuses_grant))
 }
 
