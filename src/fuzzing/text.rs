@@ -181,7 +181,7 @@ fn challenges(found: &[Challenge]) {
         // Line breaks would end the header; within quotes they can come in by `parse` alone.
         let again = Challenge::parse(&written);
         if written.len() <= 16 * 1024 {
-            assert_eq!(again, [challenge.clone()], "{written:?}");
+            assert_eq!(again, std::slice::from_ref(challenge), "{written:?}");
         }
         if !all.is_empty() {
             all.push_str(", ");

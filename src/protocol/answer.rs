@@ -52,12 +52,14 @@ pub(crate) fn redacted(text: &str, sent: &[&str]) -> String {
 pub(crate) fn oauth_error(object: &Object, status: StatusCode, sent: &[&str]) -> Option<ServerError> {
     let error = object.str("error").filter(|error| !error.is_empty())?;
     let shown = |text: &str, max| text::clean(&redacted(text, sent), max);
-    // A URL parser brings letters into one form, so this text is looked through as it will be shown.
+    // A URL parser brings letters into one form, so this text is looked through as it would be shown. With a part taken out
+    // it would lead nowhere.
     let uri = object.str("error_uri").and_then(https_only);
+    let uri = uri.filter(|uri| redacted(uri, sent) == *uri);
     Some(ServerError {
         error: Some(shown(error, 128)),
         description: object.str("error_description").map(|text| shown(text, 512)),
-        uri: uri.map(|uri| redacted(&uri, sent)),
+        uri,
         status: Some(status.as_u16()),
     })
 }
