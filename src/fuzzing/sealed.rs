@@ -81,7 +81,7 @@ fn through_storage(name: &str, value: &[u8], changed: &[u8], same: bool) {
         CommitOutcome::Conflict(Some(current)) => assert_eq!(&**current.bytes, value),
         other => panic!("written over: {other:?}"),
     }
-    assert_eq!(sealed.list("").unwrap(), [key.clone()]);
+    assert_eq!(sealed.list("").unwrap(), std::slice::from_ref(&key));
     assert!(
         sealed.place().is_none() && sealed.process_lock().is_none(),
         "of memory"

@@ -252,24 +252,18 @@ fn run_all(place: &Place, targets: &[&Target], arguments: &FuzzArguments) -> Res
 
 fn run_one(place: &Place, target: &Target, runs: u64) -> Result<Ran> {
     let program = program(&folder(place).join("build"), target.name)?;
-    let corpus = folder(place).join("corpus").join(target.name);
-    execute(place, &place.root, &program, target.name, &corpus, runs)
+    execute(&place.root, &folder(place), &program, target.name, runs)
 }
 
-/// Runs a built target on its corpus and goes on from there.
-fn execute(
-    place: &Place,
-    root: &Path,
-    program: &Path,
-    name: &'static str,
-    corpus: &Path,
-    runs: u64,
-) -> Result<Ran> {
-    let findings = folder(place).join("findings").join(name);
-    for folder in [corpus, &findings] {
+/// Runs a built target of a checkout on its corpus and goes on from there. What it gathers, says and finds goes below
+/// `work`.
+fn execute(root: &Path, work: &Path, program: &Path, name: &'static str, runs: u64) -> Result<Ran> {
+    let corpus = work.join("corpus").join(name);
+    let findings = work.join("findings").join(name);
+    for folder in [&corpus, &findings] {
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     }
-    let log = folder(place).join(format!("{name}.log"));
+    let log = work.join(format!("{name}.log"));
     let output = fs::File::create(&log).with_context(|| format!("creating {}", log.display()))?;
     let mut command = Command::new(program);
     command.args([
@@ -283,7 +277,7 @@ fn execute(
     if words.is_file() {
         command.arg(format!("-dict={}", words.display()));
     }
-    command.arg(corpus).arg(root.join("fuzz/corpus").join(name));
+    command.arg(&corpus).arg(root.join("fuzz/corpus").join(name));
     let found_before = root.join("fuzz/found").join(name);
     if found_before.is_dir() {
         command.arg(found_before);

@@ -65,7 +65,7 @@ fn run_planted(place: &Place, copy: &Path, folder: &Path, target: &Target, runs:
     }
     let program = program(&build_folder, target.name)?;
     run::step(&format!("looking for the bug in {}", target.name), || {
-        execute(place, copy, &program, target.name, &corpus, runs)
+        execute(copy, folder, &program, target.name, runs)
     })
 }
 
