@@ -14,6 +14,7 @@ use crate::protocol::id_token::{self, Claims, Occasion, Refused};
 use crate::protocol::issuer::Issuer;
 use crate::protocol::jwk::JwkSet;
 use crate::protocol::metadata::AuthorizationServer;
+use crate::protocol::pkce::CodeChallenge;
 use crate::protocol::redirect::RedirectUri;
 use crate::protocol::scope::Scope;
 use crate::protocol::token::{AccessToken, IdToken, TokenAnswer, TokenResponse};
@@ -47,8 +48,8 @@ pub struct Request {
 impl Request {
     /// What the redirect has to bring back.
     #[must_use]
-    pub fn state(&self) -> &Secret {
-        &self.secrets.state
+    pub fn state(&self) -> &str {
+        self.secrets.state.as_str()
     }
 }
 
@@ -135,9 +136,9 @@ impl Door {
             client_id: &self.client_id,
             redirect: &self.redirect,
             scope: &self.scope,
-            state: secrets.state.expose(),
-            nonce: secrets.nonce.expose(),
-            challenge: &secrets.verifier.challenge(),
+            state: secrets.state.as_str(),
+            nonce: secrets.nonce.as_str(),
+            challenge: &CodeChallenge::of(secrets.verifier.as_str()),
             options: &self.options,
             id_token_hint: None,
         }

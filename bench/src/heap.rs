@@ -17,10 +17,6 @@ pub(crate) fn run_all(runtime: &Runtime) {
         "reqwest 0.13 alone, one connection",
         shown(http)
     );
-    // To this machine requests go past the proxy, which takes an HTTP client of its own; a server elsewhere needs one.
-    let twice = of(runtime, &server, "http_twice");
-    let beside = "the same, and a second client that is not used";
-    println!("  {beside:<58} {:>9}", shown(twice));
     for (name, client, http) in [
         (
             "openidconnect",
@@ -31,12 +27,12 @@ pub(crate) fn run_all(runtime: &Runtime) {
         (
             "gatepass",
             "gatepass, stored in memory: metadata, keys, session",
-            Some(twice),
+            Some(http),
         ),
     ] {
         let bytes = of(runtime, &server, name);
         let beyond = http.map_or_else(String::new, |http| {
-            format!(", {} beyond its HTTP clients", shown(bytes.saturating_sub(http)))
+            format!(", {} beyond reqwest", shown(bytes.saturating_sub(http)))
         });
         println!("  {client:<58} {:>9}{beyond}", shown(bytes));
     }

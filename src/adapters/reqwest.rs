@@ -62,14 +62,28 @@ struct Connections {
 }
 
 impl ReqwestTransport {
-    pub(crate) fn new() -> Result<Self> {
+    /// To wherever this server is, and from then on to any other.
+    pub(crate) fn toward(server: &Url) -> Result<Self> {
         let transport = Self::default();
-        // At once, so that a machine without root certificates is known before the first sign-in.
+        // At once, so that a machine without root certificates is known before the first sign-in; and only the one that
+        // will be needed, as it takes milliseconds of a start.
+        let here = is_this_machine(server);
         let client = transport
-            .build(false, MAX_IDLE)
+            .build(here, MAX_IDLE)
             .map_err(|why| Error::configuration("http_unavailable", "RFC 6749 §1.6", why))?;
-        drop(transport.elsewhere.pooled.set(client));
+        let connections = if here {
+            &transport.here
+        } else {
+            &transport.elsewhere
+        };
+        drop(connections.pooled.set(client));
         Ok(transport)
+    }
+
+    /// To a server on another machine.
+    #[cfg(test)]
+    pub(crate) fn new() -> Result<Self> {
+        Self::toward(&Url::parse("https://login.example.com").unwrap())
     }
 
     /// For tests: trusts one root more.

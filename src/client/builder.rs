@@ -12,11 +12,11 @@ use crate::adapters::executor::Executor;
 use crate::adapters::memory::{MemoryStorage, SingleProcess};
 use crate::adapters::random::SystemRandom;
 use crate::adapters::system_clock::SystemClock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Stage};
 use crate::ports::{
     Clock, EventSink, HttpTransport, NoEvents, Ports, ProcessLock, Random, SecureStorage, Spawner, UserAgent,
 };
-use crate::protocol::endpoint::{AllowHttpOnLoopback, TransportPolicy};
+use crate::protocol::endpoint::{self, AllowHttpOnLoopback, TransportPolicy};
 use crate::protocol::issuer::Issuer;
 use crate::protocol::redirect::RedirectUri;
 use crate::protocol::scope::Scope;
@@ -291,7 +291,10 @@ impl ClientBuilder {
         let storage = self.storage.unwrap_or_else(|| Arc::new(MemoryStorage::default()));
         let lock = self.process_lock.or_else(|| storage.process_lock());
         let ports = Ports {
-            http: self.http.map_or_else(default_transport, Ok)?,
+            http: match self.http {
+                Some(http) => http,
+                None => default_transport(&issuer, policy)?,
+            },
             storage,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             random: self.random.unwrap_or_else(|| Arc::new(SystemRandom)),
@@ -350,9 +353,14 @@ pub(crate) fn origin(text: &str, policy: TransportPolicy) -> Result<url::Origin>
     }
 }
 
-fn default_transport() -> Result<Arc<dyn HttpTransport>> {
+#[cfg_attr(not(feature = "http"), allow(unused_variables))]
+fn default_transport(issuer: &Issuer, policy: TransportPolicy) -> Result<Arc<dyn HttpTransport>> {
     #[cfg(feature = "http")]
-    return Ok(Arc::new(crate::adapters::reqwest::ReqwestTransport::new()?));
+    {
+        let server = endpoint::parse(issuer.as_str(), "the issuer", Stage::Discovery, policy)?;
+        let transport = crate::adapters::reqwest::ReqwestTransport::toward(&server)?;
+        Ok(Arc::new(transport))
+    }
     #[cfg(not(feature = "http"))]
     return Err(Error::configuration(
         "no_http_transport",

@@ -16,6 +16,8 @@ use crate::ports::{CommitOutcome, Generation, RecordKey, UserAgentRequest, UserA
 use crate::protocol::authorization::{AuthorizationRequest, SignInOptions};
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::par::{self, PushedRequest};
+use crate::protocol::pkce::{CodeChallenge, CodeVerifier};
+use crate::secret::Secret;
 use crate::session::Session;
 use crate::session::context::{COMMIT_ATTEMPTS, no_user_agent};
 use crate::session::knowledge::Keys;
@@ -172,9 +174,9 @@ impl Inner {
         let secrets = self.context.request_secrets()?;
         let flow = FlowRecord {
             client_id: self.context.client_id.clone(),
-            state: secrets.state,
-            nonce: secrets.nonce,
-            verifier: secrets.verifier,
+            state: Secret::new(secrets.state.as_str().to_owned()),
+            nonce: Secret::new(secrets.nonce.as_str().to_owned()),
+            verifier: CodeVerifier::new(secrets.verifier.as_str().to_owned()),
             redirect,
             scope: scope.as_str().to_owned(),
             max_age: options.requested_max_age(),
@@ -205,7 +207,7 @@ impl Inner {
             scope,
             state: flow.state.expose(),
             nonce: flow.nonce.expose(),
-            challenge: &flow.verifier.challenge(),
+            challenge: &CodeChallenge::of(flow.verifier.expose()),
             options: &options,
             id_token_hint: hint.as_ref(),
         };

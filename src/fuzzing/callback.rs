@@ -191,7 +191,7 @@ fn made_by_a_server(code: &str, state: &str, iss: &str) {
             assert!(!refused.ends_flow);
         }
         // What is sent for it is what came in.
-        let verifier = CodeVerifier::from_octets(&[7; 32]);
+        let verifier = CodeVerifier::new("v".repeat(43));
         let body = token::code_request(CLIENT, &valid, &setting.redirect, &verifier, &[]);
         let body = Form::parse(std::str::from_utf8(&body).unwrap())
             .map_err(drop)

@@ -5,19 +5,15 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use super::claims::ClaimsRequest;
 use super::endpoint;
 use super::metadata::AuthorizationServer;
-use super::pkce::{CodeChallenge, CodeVerifier};
+use super::pkce::{CodeChallenge, Text43};
 use super::redirect::RedirectUri;
 use super::resource::Resource;
 use super::scope::Scope;
 use super::token::IdToken;
 use crate::error::{Error, Result, Stage};
-use crate::secret::Secret;
 
 /// Parameters that the core sets, or that would undo a protection: an app cannot pass them as extras, and an
 /// endpoint must not bring them.
@@ -354,20 +350,20 @@ impl SignInOptions {
 #[derive(Debug)]
 pub(crate) struct RequestSecrets {
     /// Comes back with the redirect (RFC 6749 §10.12).
-    pub(crate) state: Secret,
+    pub(crate) state: Text43,
     /// Comes back in the ID token (OpenID Connect Core §15.5.2).
-    pub(crate) nonce: Secret,
+    pub(crate) nonce: Text43,
     /// Goes out with the code (RFC 7636 §4.1).
-    pub(crate) verifier: CodeVerifier,
+    pub(crate) verifier: Text43,
 }
 
 impl RequestSecrets {
     /// From octets that nobody can guess, 256 bits for each (RFC 7636 §7.1, RFC 6749 §10.10).
     pub(crate) fn from_octets([state, nonce, verifier]: &[[u8; 32]; 3]) -> Self {
         Self {
-            state: Secret::new(URL_SAFE_NO_PAD.encode(state)),
-            nonce: Secret::new(URL_SAFE_NO_PAD.encode(nonce)),
-            verifier: CodeVerifier::from_octets(verifier),
+            state: Text43::of(state),
+            nonce: Text43::of(nonce),
+            verifier: Text43::of(verifier),
         }
     }
 }
@@ -486,6 +482,7 @@ mod tests {
     use crate::protocol::endpoint::TransportPolicy;
     use crate::protocol::form::Form;
     use crate::protocol::issuer::Issuer;
+    use crate::protocol::pkce::CodeVerifier;
 
     fn server(endpoint: &str, more: &str) -> AuthorizationServer {
         let document = format!(

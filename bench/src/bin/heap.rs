@@ -4,7 +4,7 @@
 //! output, reads the redirect from standard input, and ends with the bytes that are still allocated.
 
 // A benchmark prints its figures, and stops at the first surprise.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::print_stdout, clippy::expect_used, clippy::panic)]
 
 use std::io::{BufRead as _, Write as _};
 use std::str::FromStr as _;
@@ -32,7 +32,6 @@ fn main() {
     let _profiler = dhat::Profiler::builder().testing().build();
     match name.as_str() {
         "http" => idle(&runtime.block_on(http(issuer))),
-        "http_twice" => idle(&(reqwest::Client::new(), runtime.block_on(http(issuer)))),
         "openidconnect" => idle(&runtime.block_on(oidc(issuer, client_id))),
         "huskarl" => idle(&runtime.block_on(huskarl(issuer, client_id))),
         "gatepass" => idle(&runtime.block_on(gatepass(issuer, client_id))),
