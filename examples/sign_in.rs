@@ -37,7 +37,7 @@ async fn main() -> Result<(), Failure> {
             signed_out.revocation
         );
     }
-    assert_eq!(*client.state().borrow(), SessionState::SignedOut);
+    assert_eq!(client.state().get(), SessionState::SignedOut);
     client.drain().await;
     Ok(())
 }

@@ -82,8 +82,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         greeting(&session, &server.api_url()).await,
         "Please sign in again"
     );
-    assert!(matches!(*client.state().borrow(), SessionState::Ended(_)));
-    println!("the server took the grant back: {:?}", *client.state().borrow());
+    assert!(matches!(client.state().get(), SessionState::Ended(_)));
+    println!("the server took the grant back: {:?}", client.state().get());
     client.drain().await;
     Ok(())
 }

@@ -141,7 +141,7 @@ pub enum Delivery {
 /// use gatepass::{Client, EndReason, SessionState};
 ///
 /// fn why_signed_out(client: &Client) -> Option<&'static str> {
-///     match *client.state().borrow() {
+///     match client.state().get() {
 ///         SessionState::Ended(EndReason::SubjectChanged) => Some("another user answered"),
 ///         SessionState::Ended(_) => Some("please sign in again"),
 ///         _ => None,
@@ -586,6 +586,8 @@ impl Error {
             ErrorKind::Configuration | ErrorKind::RedirectNotCaptured | ErrorKind::AssociationMissing => {
                 NextStep::FixConfiguration
             }
+            // Somebody else's, or an old one: a sign-in that is under way goes on.
+            ErrorKind::Protocol if self.0.code == "no_pending_sign_in" => NextStep::None,
             ErrorKind::Protocol if self.0.stage == Stage::Callback => NextStep::SignInAgain,
             // Nearly always a slash too many or too few in the configuration.
             ErrorKind::Protocol if self.0.code == "issuer_mismatch" => NextStep::FixConfiguration,

@@ -57,6 +57,7 @@ pub use session::{
     ApiRequest, ApiResponse, Authorized, BrowserSession, OnUnknownOutcome, Revocation, Session, SessionHttp,
     SessionState, SignOut, SignedOut, StoredSession,
 };
+pub use sync::Watch;
 
 /// The contracts of the ports as suites, for adapters of your own. Those of the storage panic with what was not kept,
 /// that of HTTP makes a report.

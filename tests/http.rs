@@ -272,5 +272,5 @@ async fn bt_11_bt_12_bt_13_a_token_goes_to_the_origins_it_was_given_to_and_no_fu
         let error = session.http().get(url).send().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration, "{url}: {error:?}");
     }
-    assert_eq!(*client.state().borrow(), SessionState::SignedIn);
+    assert_eq!(client.state().get(), SessionState::SignedIn);
 }

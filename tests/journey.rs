@@ -17,12 +17,12 @@ use support::{TestBed, paths, token_requests};
 async fn one_sign_in_from_the_first_url_to_the_revocation() {
     let bed = TestBed::new();
     let client = bed.client();
-    assert_eq!(*client.state().borrow(), SessionState::Loading);
+    assert_eq!(client.state().get(), SessionState::Loading);
     assert!(client.session().await.unwrap().is_none());
-    assert_eq!(*client.state().borrow(), SessionState::SignedOut);
+    assert_eq!(client.state().get(), SessionState::SignedOut);
 
     let session = bed.sign_in(&client).await.unwrap();
-    assert_eq!(*client.state().borrow(), SessionState::SignedIn);
+    assert_eq!(client.state().get(), SessionState::SignedIn);
     assert_eq!(session.issuer(), bed.server.issuer());
     assert_eq!(
         session.claims().unwrap().subject(),
@@ -46,7 +46,7 @@ async fn one_sign_in_from_the_first_url_to_the_revocation() {
 
     let out = session.sign_out(SignOut::Revoke).await.unwrap();
     assert!(matches!(out.revocation, Revocation::Done), "{out:?}");
-    assert_eq!(*client.state().borrow(), SessionState::SignedOut);
+    assert_eq!(client.state().get(), SessionState::SignedOut);
     assert!(session.peek().is_none());
     let error = session.access_token().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SessionEnded(EndReason::SignedOut));
@@ -233,7 +233,7 @@ async fn bi_03_11_12_28_a_foreign_callback_leaves_the_sign_in_alone() {
         assert!(error.clause().is_some());
     }
     assert_eq!(token_requests(&bed.server).len(), 0);
-    assert_eq!(*pending.progress().borrow(), SignInProgress::WaitingForRedirect);
+    assert_eq!(pending.progress().get(), SignInProgress::WaitingForRedirect);
     client
         .resume_sign_in(&redirect)
         .await
@@ -328,11 +328,7 @@ async fn dropping_the_caller_calls_the_sign_in_off() {
         bed.server.browser().deliver(&redirect).await.is_err(),
         "the listener is closed"
     );
-    assert_eq!(
-        *client.state().borrow(),
-        SessionState::Loading,
-        "no guess was made"
-    );
+    assert_eq!(client.state().get(), SessionState::Loading, "no guess was made");
 }
 
 #[tokio::test]
@@ -407,7 +403,7 @@ async fn rr_18_a_revoked_grant_ends_the_session_and_says_why() {
     assert_eq!(error.kind(), ErrorKind::SessionEnded(EndReason::ExpiredOrRevoked));
     assert!(error.requires_sign_in());
     assert_eq!(
-        *client.state().borrow(),
+        client.state().get(),
         SessionState::Ended(EndReason::ExpiredOrRevoked)
     );
     assert!(session.peek().is_none());
@@ -519,7 +515,7 @@ async fn rr_23_signing_out_during_a_refresh_stays_signed_out() {
         }
         client.drain().await;
         assert!(session.peek().is_none());
-        assert_eq!(*client.state().borrow(), SessionState::SignedOut);
+        assert_eq!(client.state().get(), SessionState::SignedOut);
         assert!(bed.client().session().await.unwrap().is_none());
     }
 }
@@ -535,7 +531,7 @@ async fn signing_out_works_without_a_network_and_says_what_was_not_done() {
         panic!("{out:?}")
     };
     assert!(matches!(error.kind(), ErrorKind::Network(_)), "{error:?}");
-    assert_eq!(*client.state().borrow(), SessionState::SignedOut);
+    assert_eq!(client.state().get(), SessionState::SignedOut);
 }
 
 #[tokio::test]
@@ -549,7 +545,7 @@ async fn rr_11_without_a_network_the_session_lives_on() {
     let error = session.access_token().await.unwrap_err();
     assert!(error.is_retryable(), "{error:?}");
     assert!(!error.to_string().contains(still.expose()));
-    assert_eq!(*client.state().borrow(), SessionState::SignedIn);
+    assert_eq!(client.state().get(), SessionState::SignedIn);
     assert!(bed.client().session().await.unwrap().is_some());
 }
 
@@ -610,10 +606,7 @@ async fn a_session_on_disk_outlives_its_process_and_a_lost_one_can_be_replaced()
         (error.kind(), error.next_step()),
         (ErrorKind::StorageLost, NextStep::SignInAgain)
     );
-    assert_eq!(
-        *client.state().borrow(),
-        SessionState::Ended(EndReason::StorageLost)
-    );
+    assert_eq!(client.state().get(), SessionState::Ended(EndReason::StorageLost));
     // A write that is refused is tried again by the test's clock, which stands: without a limit this would not end.
     let signing_in = tokio::time::timeout(Duration::from_secs(60), bed.sign_in(&client));
     signing_in.await.unwrap().unwrap();

@@ -42,7 +42,7 @@ async fn a_lost_rotation_costs_nobody_the_session_where_the_server_forgives() {
         // Whether the first answer or a resend succeeds is the client's affair.
         drop(session.refresh().await);
         assert_eq!(lost.fired(), 1, "{rotation:?}");
-        assert_eq!(*client.state().borrow(), SessionState::SignedIn, "{rotation:?}");
+        assert_eq!(client.state().get(), SessionState::SignedIn, "{rotation:?}");
         session.refresh().await.unwrap();
         let me = session.http().get(bed.server.api_url()).send().await.unwrap();
         assert_eq!(me.status(), 200, "{rotation:?}");
@@ -79,7 +79,7 @@ async fn trouble_on_the_way_ends_no_session() {
             !matches!(failed.kind(), ErrorKind::SessionEnded(_)),
             "{answer:?}: {failed}"
         );
-        assert_eq!(*client.state().borrow(), SessionState::SignedIn, "{answer:?}");
+        assert_eq!(client.state().get(), SessionState::SignedIn, "{answer:?}");
         assert!(session.peek().is_some(), "{answer:?}");
         fault.lift();
         // A server that asked for a pause gets it.
@@ -167,7 +167,7 @@ async fn meet(mistake: Mistake, expected: Expected) {
         Ok((pending, delivered)) => match expected {
             Expected::CallbackIgnored => {
                 assert!((400..500).contains(&delivered), "{mistake:?}: {delivered}");
-                assert_eq!(*pending.progress().borrow(), SignInProgress::WaitingForRedirect);
+                assert_eq!(pending.progress().get(), SignInProgress::WaitingForRedirect);
                 return;
             }
             Expected::NoKeys => {

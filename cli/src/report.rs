@@ -292,6 +292,9 @@ fn advice(error: &Error, store: Option<&StoreName>) -> Option<String> {
                 "Put that right and try again, or choose another store: --store file:PATH."
             }
             Some(StoreName::Memory) => "Try again.",
+            Some(StoreName::Keychain) | None if error.kind() == ErrorKind::StorageWriteFailed => {
+                "Try again; where there is no keychain (a server, a container), choose another store: --store file:PATH."
+            }
             Some(StoreName::Keychain) | None => {
                 "Unlock the keychain and try again; where there is none (a server, a container), choose another store: \
                  --store file:PATH."

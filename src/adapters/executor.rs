@@ -12,14 +12,22 @@ use crate::ports::{BoxFuture, Spawner};
 
 /// A handle to the process-wide executor.
 #[derive(Clone, Debug)]
-pub(crate) struct Executor(Handle);
+pub(crate) struct Executor {
+    handle: Handle,
+    /// The process that has the thread: a fork has the memory, and not the thread.
+    process: u32,
+}
 
 impl Executor {
     /// The process-wide executor, started if this is the first use.
     pub(crate) fn shared() -> Result<Self> {
-        static SHARED: OnceLock<std::io::Result<Handle>> = OnceLock::new();
+        static SHARED: OnceLock<std::io::Result<Executor>> = OnceLock::new();
         match SHARED.get_or_init(start) {
-            Ok(handle) => Ok(Self(handle.clone())),
+            Ok(executor) if executor.is_ours() => Ok(executor.clone()),
+            Ok(_) => Err(Error::internal(
+                Stage::Session,
+                "this process was forked from one that used Gatepass, whose thread it does not have; start a new program instead",
+            )),
             Err(error) => Err(Error::internal(
                 Stage::Session,
                 format!("the core's thread could not be started: {error}"),
@@ -29,11 +37,17 @@ impl Executor {
 
     #[cfg(feature = "loopback")]
     pub(crate) fn handle(&self) -> &Handle {
-        &self.0
+        &self.handle
     }
 }
 
-fn start() -> std::io::Result<Handle> {
+impl Executor {
+    fn is_ours(&self) -> bool {
+        self.process == std::process::id()
+    }
+}
+
+fn start() -> std::io::Result<Executor> {
     let mut builder = Builder::new_current_thread();
     builder.thread_name("gatepass-blocking").enable_time();
     #[cfg(any(feature = "http", feature = "loopback"))]
@@ -43,17 +57,25 @@ fn start() -> std::io::Result<Handle> {
     std::thread::Builder::new()
         .name("gatepass".to_owned())
         .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
-    Ok(handle)
+    Ok(Executor {
+        handle,
+        process: std::process::id(),
+    })
 }
 
 impl Spawner for Executor {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         // The handle to the task is not needed: a dropped one leaves it running, and a panic ends that task alone.
-        drop(self.0.spawn(task));
+        // In a fork nobody would run it. Dropped, it tells whoever waits for it.
+        if self.is_ours() {
+            drop(self.handle.spawn(task));
+        }
     }
 
     fn spawn_blocking(&self, work: Box<dyn FnOnce() + Send + 'static>) {
-        drop(self.0.spawn_blocking(work));
+        if self.is_ours() {
+            drop(self.handle.spawn_blocking(work));
+        }
     }
 }
 

@@ -35,6 +35,8 @@ mod system;
 #[path = "keychain/windows.rs"]
 mod system;
 
+/// No clock has room for every `Duration`.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a caller waits for the keychain.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a first start waits for another first start, which may be waiting for the user.
@@ -243,7 +245,7 @@ impl Keychain {
     /// Asks on a thread of its own, and waits for at most this long. `None` if there certainly is no key and none is to be
     /// made.
     fn ask(self: &Arc<Self>, make: bool, timeout: Duration) -> Answer<Option<Arc<DataKey>>> {
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout.min(LONGEST_WAIT);
         let mut state = lock(&self.state);
         loop {
             // A question that is under way already may be another one; its answer counts if it is a key.

@@ -21,6 +21,8 @@ use crate::error::{Delivery, Error, Result};
 use crate::ports::{HttpFailure, HttpFailureReason, HttpRequest, HttpResponse, HttpTransport};
 use crate::secret::SecretBuffer;
 
+/// No clock has room for every `Duration`.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// RFC 9110 leaves it open; eight seconds is long for a phone and short for a user, and it is over before the
 /// deadline of a refresh, so that the failure says that there was no connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
@@ -162,6 +164,7 @@ impl HttpTransport for ReqwestTransport {
             .request(method, url)
             .headers(headers)
             .body(reqwest::Body::wrap(body));
+        let timeout = timeout.min(LONGEST_WAIT);
         let deadline = Instant::now() + timeout;
         let mut exchange = std::pin::pin!(exchange(request, &begun, limit));
         if let Ok(outcome) = tokio::time::timeout(timeout, exchange.as_mut()).await {

@@ -46,6 +46,8 @@ impl Inner {
             .flow(callback.state().map_err(keep)?)
             .map_err(keep)?;
         let Some(stored) = self.context.load(&key).await.map_err(keep)? else {
+            // If it was begun here, its caller waits for what will not come any more.
+            self.end_attempt(&key, Err(gone()), None);
             return Err(keep(Error::protocol(
                 Stage::Callback,
                 "no_pending_sign_in",
@@ -160,4 +162,14 @@ impl Inner {
     pub(super) fn server_of(&self, flow: &FlowRecord) -> Result<AuthorizationServer> {
         AuthorizationServer::parse(&flow.metadata, &self.context.issuer, self.context.policy)
     }
+}
+
+/// The record of a sign-in that was begun here is no longer there.
+fn gone() -> Error {
+    Error::new(
+        ErrorKind::Interrupted,
+        Stage::Callback,
+        "sign_in_gone",
+        "the sign-in is no longer in storage: it was finished by another process of this app, or everything was forgotten",
+    )
 }

@@ -283,7 +283,9 @@ impl ClientBuilder {
                     return Err(Error::configuration(
                         "api_repeated",
                         "RFC 8707 §2",
-                        format!("the API {api:?} was given twice, for two kinds of token"),
+                        format!(
+                            "the API {api:?} was given twice, for two kinds of token; give it once, with api or with api_with_target"
+                        ),
                     ));
                 }
             }
@@ -344,6 +346,9 @@ pub(crate) fn origin(text: &str, policy: TransportPolicy) -> Result<url::Origin>
         }
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
             refuse("has user information before the host".into())
+        }
+        Ok(url) if url.host_str().is_some_and(|host| host.contains('*')) => {
+            refuse("has an asterisk in its host; list each origin by itself".into())
         }
         Ok(url) if url.path() != "/" || url.query().is_some() || url.fragment().is_some() => refuse(format!(
             "must be an origin without a path: {}",

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::Inner;
 use super::accept::Accepted;
-use super::flow::{Progress, Provisional};
+use super::flow::{Forgotten, Progress, Provisional};
 use super::provisional::Unfinished;
 use crate::error::{Error, Result, Stage};
 use crate::ports::{CommitOutcome, RecordKey, SessionEvent, UserAgentFailure};
@@ -45,14 +45,12 @@ impl Accepted {
                 .without(&[self.callback.code().expose()])
                 .with_diagnostic_id(&id)
         });
-        if over {
-            // The code is spent, whatever came of it; what is left of the sign-in is no longer needed.
-            let removed = inner.context.remove(&self.key, self.stored).await;
-            if let (Ok(CommitOutcome::Conflict(_)), Ok(session)) = (removed, &outcome) {
-                // Everything was to be forgotten while the session was being stored: it goes as well.
+        if over && self.is_forgotten(inner).await {
+            // It goes as well, though it was stored meanwhile.
+            if let Ok(session) = &outcome {
                 drop(session.sign_out(SignOut::Revoke).await);
-                outcome = Err(Error::from(UserAgentFailure::Cancelled).with_diagnostic_id(&id));
             }
+            outcome = Err(Error::from(UserAgentFailure::Cancelled).with_diagnostic_id(&id));
         }
         match &outcome {
             Ok(_) => info!(diagnostic_id = %id, "signed in"),
@@ -72,6 +70,7 @@ impl Accepted {
         self.flow.progress = Progress::Provisional(Provisional {
             tokens: Box::new(tokens),
             code: self.callback.code().clone(),
+            received_seconds: inner.context.now_seconds(),
         });
         // Durable before anything else: the code that they were had for is spent.
         let written = inner.context.commit(&self.key, self.stored, self.flow.encode());
@@ -82,15 +81,33 @@ impl Accepted {
                 inner.revoke_quietly(self.flow.refresh_token());
                 return Err(Unfinished::Never(UserAgentFailure::Cancelled.into()));
             }
-            Err(error) => warn!(
-                code = error.code(),
-                "tokens that wait for their keys cannot be stored"
-            ),
+            Err(error) => {
+                warn!(
+                    code = error.code(),
+                    "tokens that wait for their keys cannot be stored"
+                );
+                // It may have been written all the same.
+                if let Ok(Some(stored)) = inner.context.load(&self.key).await {
+                    self.stored = stored.generation;
+                }
+            }
         }
         match inner.conclude_at_hand(&self.flow).await {
             Err(Unfinished::Later(_)) => inner.conclude(&self.flow).await,
             decided => decided,
         }
+    }
+
+    /// The sign-in is over: its record is removed. Whether everything was to be forgotten meanwhile.
+    async fn is_forgotten(&self, inner: &Inner) -> bool {
+        // Nothing is lost where it stays: the next start finds that it is done.
+        let Ok(CommitOutcome::Conflict(found)) = inner.context.remove(&self.key, self.stored).await else {
+            return false;
+        };
+        // Gone: another process has looked, and has finished the very same sign-in first.
+        let Some(found) = found else { return false };
+        drop(inner.context.remove(&self.key, found.generation).await);
+        Forgotten::decode(&found.bytes).is_some()
     }
 
     /// One request: the code for tokens.

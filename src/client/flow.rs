@@ -1,7 +1,7 @@
 //! The stored form of a sign-in that is under way: everything a redirect needs to be finished, perhaps by another
 //! process than the one that opened the browser.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -51,6 +51,29 @@ pub(crate) struct Provisional {
     pub(crate) tokens: Box<SignedIn>,
     /// Spent; the ID token may hold a digest of it (OpenID Connect Core §3.3.2.11).
     pub(crate) code: AuthorizationCode,
+    /// When they came, by the server's clock as far as it was known then, in seconds since 1970: the process that verifies
+    /// them may not know it.
+    pub(crate) received_seconds: i64,
+}
+
+/// What takes the place of a sign-in that is under way when everything is forgotten: whoever is about to finish it finds
+/// this, and finishes nothing. It says nothing of whose it was.
+pub(crate) struct Forgotten {
+    pub(crate) unix_millis: i64,
+}
+
+impl Forgotten {
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let value = json!({ "v": VERSION, "forgotten_unix_millis": self.unix_millis });
+        Zeroizing::new(value.to_string().into_bytes())
+    }
+
+    /// `None` if the record is anything else.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let object = Object::parse(bytes).ok()?;
+        let unix_millis = object.get("forgotten_unix_millis")?.as_i64()?;
+        Some(Self { unix_millis })
+    }
 }
 
 impl FlowRecord {
@@ -65,7 +88,7 @@ impl FlowRecord {
     /// What no error of this sign-in may tell. The redirect's own code is known to whoever has read it.
     pub(crate) fn secrets(&self) -> Vec<&str> {
         let mut secrets = vec![self.state.expose(), self.nonce.expose(), self.verifier.expose()];
-        if let Some(Provisional { tokens, code }) = self.provisional() {
+        if let Some(Provisional { tokens, code, .. }) = self.provisional() {
             secrets.push(code.expose());
             secrets.extend(tokens.secrets());
         }
@@ -109,6 +132,9 @@ impl FlowRecord {
         insert("claimed_unix_millis", claimed);
         insert("tokens", tokens);
         insert("code", code);
+        if let Some(provisional) = self.provisional() {
+            insert("received_seconds", provisional.received_seconds.into());
+        }
         object.encode()
     }
 
@@ -149,6 +175,10 @@ impl FlowRecord {
             (_, Some(Value::Object(tokens))) => Progress::Provisional(Provisional {
                 tokens: Box::new(decode_signed_in(&mut Object(tokens))),
                 code: AuthorizationCode::new(object.take_string("code").ok_or_else(unreadable)?),
+                received_seconds: object
+                    .get("received_seconds")
+                    .and_then(Value::as_i64)
+                    .ok_or_else(unreadable)?,
             }),
             (Some(unix_millis), _) => Progress::Claimed { unix_millis },
             (None, _) => Progress::Waiting,
@@ -221,6 +251,7 @@ mod tests {
             Progress::Provisional(Provisional {
                 tokens: Box::new(tokens),
                 code: AuthorizationCode::new("C".into()),
+                received_seconds: 6,
             }),
         ] {
             let bytes = record(progress).encode();

@@ -6,8 +6,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 mod accept;
 pub(crate) mod builder;
 mod exchange;
@@ -24,6 +22,7 @@ pub use self::pending::{Canceller, PendingSignIn, SignInProgress};
 pub use self::waiting::WaitingSignIn;
 
 use self::pending::Attempt;
+use self::provisional::Look;
 use crate::error::{Error, Result};
 use crate::ports::UserAgentFailure;
 use crate::protocol::metadata::AuthorizationServer;
@@ -32,7 +31,7 @@ use crate::protocol::scope::Scope;
 use crate::session::context::Context;
 use crate::session::sessions::Sessions;
 use crate::session::{Session, SessionState};
-use crate::sync::lock;
+use crate::sync::{Watch, lock};
 
 /// One app's client at one authorization server. Cheap to clone; all clones are one client.
 ///
@@ -104,10 +103,14 @@ impl Client {
         self.0
             .context
             .run(async move {
-                let undecided = inner.settle().await;
-                match (inner.sessions.current().await?, undecided) {
-                    (None, Some(error)) => Err(error),
-                    (session, _) => Ok(session),
+                inner.settle(Look::Once).await;
+                if let Some(session) = inner.sessions.current().await? {
+                    return Ok(Some(session));
+                }
+                // Another process may have left a sign-in since.
+                match inner.settle(Look::Again).await {
+                    Some(error) => Err(error),
+                    None => inner.sessions.current().await,
                 }
             })
             .await
@@ -134,7 +137,7 @@ impl Client {
         self.0
             .context
             .run(async move {
-                inner.settle().await;
+                inner.settle(Look::Once).await;
                 inner.sessions.all().await
             })
             .await
@@ -150,17 +153,13 @@ impl Client {
     ///
     /// let mut state = client.state();
     /// client.session().await?;
-    /// while *state.borrow_and_update() == SessionState::SignedIn {
-    ///     if state.changed().await.is_err() {
-    ///         break;
-    ///     }
-    /// }
-    /// println!("not signed in any more: {:?}", *state.borrow());
+    /// state.wait_for(|state| *state != SessionState::SignedIn).await;
+    /// println!("not signed in any more: {:?}", state.get());
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
-    pub fn state(&self) -> watch::Receiver<SessionState> {
+    pub fn state(&self) -> Watch<SessionState> {
         self.0.sessions.state()
     }
 
@@ -240,7 +239,7 @@ impl Inner {
         // What cannot be removed keeps nothing else from it.
         let mut note = |done: Result<()>| outcome = std::mem::replace(&mut outcome, Ok(())).and(done);
         for flow in self.context.list(&self.context.names.flows()).await? {
-            note(self.context.remove_record(&flow).await);
+            note(self.forget_flow(&flow).await);
         }
         for slot in self.sessions.every_slot().await? {
             note(slot.erase().await);

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::ports::UserAgentFailure;
 use crate::session::Session;
+use crate::sync::Watch;
 
 /// How far a sign-in is.
 ///
@@ -221,18 +222,17 @@ impl PendingSignIn {
     ///
     /// let pending = client.begin_sign_in(SignInOptions::default()).await?;
     /// let mut progress = pending.progress();
-    /// while *progress.borrow_and_update() == SignInProgress::WaitingForRedirect {
-    ///     println!("please finish in the browser …");
-    ///     if progress.changed().await.is_err() {
-    ///         break;
-    ///     }
+    /// assert_eq!(progress.get(), SignInProgress::WaitingForRedirect);
+    /// println!("please finish in the browser …");
+    /// while let Some(progress) = progress.changed().await {
+    ///     println!("{progress:?}");
     /// }
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
-    pub fn progress(&self) -> watch::Receiver<SignInProgress> {
-        self.attempt.progress.subscribe()
+    pub fn progress(&self) -> Watch<SignInProgress> {
+        Watch::of(&self.attempt.progress)
     }
 
     /// Waits for the sign-in to end.

@@ -10,13 +10,15 @@ use std::sync::atomic::Ordering;
 use tracing::{info, warn};
 
 use super::Inner;
-use super::flow::{FlowRecord, Progress, Provisional};
+use super::flow::{FlowRecord, Forgotten, Progress, Provisional};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::ports::{RecordKey, SessionEvent, Stored};
+use crate::ports::{CommitOutcome, RecordKey, SessionEvent, Stored};
 use crate::protocol::id_token::{self, Claims, Occasion};
 use crate::protocol::scope::Scope;
 use crate::session::Session;
 use crate::session::at_server::Unverified;
+use crate::session::begin::Begun;
+use crate::session::context::{COMMIT_ATTEMPTS, contended};
 use crate::session::record::SignedIn;
 use crate::sync::lock;
 
@@ -43,6 +45,15 @@ enum Order {
     Latest,
     /// Its tokens waited, and the user may have signed in or out meanwhile: then that counts.
     UnlessOvertaken,
+}
+
+/// Whether storage is looked through for sign-ins that others left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Once in the life of a client, and as long as something is undecided.
+    Once,
+    /// In any case.
+    Again,
 }
 
 /// Why there is no session yet.
@@ -118,12 +129,14 @@ impl Inner {
             ..(*provisional.tokens).clone()
         };
         let begun = match order {
-            Order::Latest => slot.begin(signed_in).await.map(Some),
+            Order::Latest => slot.begin(signed_in).await,
             Order::UnlessOvertaken => slot.begin_unless_overtaken(signed_in).await,
         };
         match begun.map_err(unstored)? {
-            Some(session) => Ok(session),
-            None => Err(never(overtaken())),
+            Begun::Session(session) => Ok(session),
+            Begun::Overtaken { same_grant: false } => Err(never(overtaken())),
+            // Where a server has one grant for a user and an app, revoking it would end the newer session.
+            Begun::Overtaken { same_grant: true } => Err((Unfinished::Never(overtaken()), 0)),
         }
     }
 
@@ -153,7 +166,7 @@ impl Inner {
             algorithms: server.id_token_algorithms(),
             access_token: &access.token,
             // When it came: a token that was good then does not go bad while its keys cannot be had.
-            now: self.context.server_seconds(tokens.since_unix_millis),
+            now: provisional.received_seconds,
             occasion: Occasion::SignIn {
                 nonce: &flow.nonce,
                 code: &provisional.code,
@@ -171,12 +184,14 @@ impl Inner {
     /// Sees to the sign-ins that storage holds and no caller here waits for: tokens that can be verified by now become the
     /// session, and what cannot come to an end any more is told once and removed. The error of one that is still
     /// undecided, if there is one.
-    pub(super) async fn settle(self: &Arc<Self>) -> Option<Error> {
+    pub(super) async fn settle(self: &Arc<Self>, look: Look) -> Option<Error> {
         let _one_at_a_time = self.settling.lock().await;
-        if !self.unsettled.swap(false, Ordering::SeqCst) {
-            return None;
+        let first = self.unsettled.swap(false, Ordering::SeqCst);
+        match look {
+            _ if first => self.context.give_back_what_waits(),
+            Look::Once => return None,
+            Look::Again => {}
         }
-        self.context.give_back_what_waits();
         let keys = match self.context.list(&self.context.names.flows()).await {
             Ok(keys) => keys,
             Err(_) => {
@@ -207,6 +222,13 @@ impl Inner {
 
     async fn settle_one(&self, key: &RecordKey, stored: &Stored) -> Result<()> {
         let now = self.context.ports.clock.unix_millis();
+        if let Some(forgotten) = Forgotten::decode(&stored.bytes) {
+            // For as long as somebody may still be about to finish what was here.
+            return match now.saturating_sub(forgotten.unix_millis) > CLAIM_MAX_AGE_MILLIS {
+                true => self.clear(key, stored).await,
+                false => Ok(()),
+            };
+        }
         let flow = match FlowRecord::decode(&stored.bytes) {
             Ok(flow) => flow,
             // Written by a newer version of the app, which may still want it.
@@ -214,8 +236,13 @@ impl Inner {
             Err(_) => return self.clear(key, stored).await,
         };
         match &flow.progress {
-            Progress::Provisional(Provisional { tokens, .. }) => {
-                let too_old = now.saturating_sub(tokens.since_unix_millis) > PROVISIONAL_MAX_AGE_MILLIS;
+            Progress::Provisional(Provisional { tokens, .. })
+                if now.saturating_sub(tokens.since_unix_millis) > PROVISIONAL_MAX_AGE_MILLIS =>
+            {
+                self.revoke_quietly(tokens.refresh_token.clone());
+                self.interrupted(key, stored, &flow).await
+            }
+            Progress::Provisional(_) => {
                 match self.decide(&flow, Ask::TheServer, Order::UnlessOvertaken).await {
                     Ok(session) => {
                         info!(diagnostic_id = %flow.diagnostic_id, "a sign-in of before is finished");
@@ -224,12 +251,8 @@ impl Inner {
                         Ok(())
                     }
                     Err((Unfinished::Unstored(error), _)) => Err(error),
-                    Err((Unfinished::Later(error), _)) if !too_old => {
+                    Err((Unfinished::Later(error), _)) => {
                         Err(waiting(&error).with_diagnostic_id(&flow.diagnostic_id))
-                    }
-                    Err((Unfinished::Later(_), _)) => {
-                        self.revoke_quietly(tokens.refresh_token.clone());
-                        self.interrupted(key, stored, &flow).await
                     }
                     Err((Unfinished::Never(error), _)) => {
                         warn!(diagnostic_id = %flow.diagnostic_id, code = error.code(), "a sign-in of before has failed");
@@ -251,13 +274,42 @@ impl Inner {
     async fn interrupted(&self, key: &RecordKey, stored: &Stored, flow: &FlowRecord) -> Result<()> {
         let removed = self.context.remove(key, stored.generation).await?;
         // Whoever removes it tells of it, so that it is told once.
-        if matches!(removed, crate::ports::CommitOutcome::Committed(_)) {
+        if matches!(removed, CommitOutcome::Committed(_)) {
             let event = SessionEvent::SignInInterrupted {
                 diagnostic_id: flow.diagnostic_id.clone(),
             };
-            self.context.ports.events.event(None, event);
+            self.context.ports.emit(None, event);
         }
         Ok(())
+    }
+
+    /// Removes a sign-in, whatever became of it. Where a process may be about to finish it, that one is told by what is
+    /// left in its place.
+    pub(super) async fn forget_flow(&self, key: &RecordKey) -> Result<()> {
+        for _ in 0..COMMIT_ATTEMPTS {
+            let stored = match self.context.load(key).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(stored)) => stored,
+                // What storage cannot read any more, nobody can finish.
+                Err(error) if error.kind() == ErrorKind::StorageLost => {
+                    return self.context.remove_record(key).await;
+                }
+                Err(error) => return Err(error),
+            };
+            let under_way = FlowRecord::decode(&stored.bytes)
+                .is_ok_and(|flow| !matches!(flow.progress, Progress::Waiting));
+            let gone = if under_way {
+                let unix_millis = self.context.ports.clock.unix_millis();
+                let forgotten = Forgotten { unix_millis }.encode();
+                self.context.commit(key, stored.generation, forgotten).await?
+            } else {
+                self.context.remove(key, stored.generation).await?
+            };
+            if let CommitOutcome::Committed(_) = gone {
+                return Ok(());
+            }
+        }
+        Err(contended())
     }
 
     async fn clear(&self, key: &RecordKey, stored: &Stored) -> Result<()> {

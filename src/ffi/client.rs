@@ -66,7 +66,7 @@ impl FfiClient {
 
     /// Whether somebody is signed in, as far as it is known now. Asks nobody.
     pub(crate) fn state(&self) -> FfiSessionState {
-        (*self.0.state().borrow()).into()
+        (self.0.state().get()).into()
     }
 }
 

@@ -5,6 +5,7 @@
 //! Each trait states its contract; an adapter that keeps the contract keeps the promises of the crate.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -59,4 +60,14 @@ pub(crate) struct Ports {
     pub(crate) events: Arc<dyn EventSink>,
     /// `None` where the app opens the browser itself.
     pub(crate) user_agent: Option<Arc<dyn UserAgent>>,
+}
+
+impl Ports {
+    /// Tells of an event. A sink that panics takes nothing with it.
+    pub(crate) fn emit(&self, session: Option<&SessionId>, event: SessionEvent) {
+        let told = std::panic::catch_unwind(AssertUnwindSafe(|| self.events.event(session, event)));
+        if told.is_err() {
+            tracing::warn!("the event sink panicked");
+        }
+    }
 }

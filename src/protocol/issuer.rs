@@ -63,6 +63,12 @@ impl Issuer {
         if text.contains('?') || text.contains('#') {
             return refuse("issuer_malformed", "has a query or a fragment");
         }
+        if text.contains("/.well-known/") {
+            return refuse(
+                "issuer_malformed",
+                "is the address of its metadata; leave out what begins with /.well-known/",
+            );
+        }
         if !url.username().is_empty() || url.password().is_some() {
             return refuse("issuer_malformed", "has user information before the host");
         }

@@ -68,7 +68,7 @@ impl RedirectUri {
             return refuse(
                 "redirect_malformed",
                 text,
-                "is not an absolute URI (RFC 6749 §3.1.2)",
+                "is not an absolute URI (RFC 6749 §3.1.2); it looks like https://app.example.com/callback, com.example.app:/callback or http://127.0.0.1/callback",
             );
         };
         if text.contains('#') {

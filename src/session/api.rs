@@ -19,6 +19,17 @@ use crate::protocol::token::AccessToken;
 use crate::protocol::userinfo::{Userinfo, UserinfoAnswer};
 use crate::protocol::www_authenticate::Challenge;
 
+/// What says where a request goes and where it ends (RFC 9110 §7.2, RFC 9112 §6): a caller's word for it could lead a
+/// token elsewhere.
+const FRAMING: [HeaderName; 6] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::TRAILER,
+    header::UPGRADE,
+];
+
 /// An HTTP client for the APIs of the session.
 ///
 /// A request to an origin listed with [`ClientBuilder::api`](crate::ClientBuilder::api) carries the access token
@@ -219,6 +230,12 @@ impl ApiRequest {
                 return Err(bad_request(
                     "authorization_header_set",
                     "the Authorization header is set by the session; use another client for another credential".into(),
+                ));
+            }
+            if FRAMING.contains(&name) {
+                return Err(bad_request(
+                    "header_reserved",
+                    format!("the header {name} is made from the URL and the body; leave it out"),
                 ));
             }
             let value = HeaderValue::from_str(value)

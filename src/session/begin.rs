@@ -1,5 +1,6 @@
 //! A session begins: its record takes the place of what was there.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::commit::WRITE_RETRY_MILLIS;
@@ -13,33 +14,28 @@ use crate::protocol::token::RefreshToken;
 impl Slot {
     /// Stores a session in place of what was there, under a new epoch: whatever is still under way for an older session
     /// meets it and is dropped. Where storage refuses, the write is tried a few times.
-    pub(crate) async fn begin(self: &Arc<Self>, signed_in: SignedIn) -> Result<Session> {
-        let begun = self.try_begin(signed_in, false).await?;
-        begun.ok_or_else(|| Error::internal(Stage::Session, "a new session was not stored"))
+    pub(crate) async fn begin(self: &Arc<Self>, signed_in: SignedIn) -> Result<Begun> {
+        self.try_begin(signed_in, false).await
     }
 
-    /// As [`begin`](Slot::begin), for tokens that waited: `None` if the user has signed in or out since they came, which
-    /// then counts.
-    pub(crate) async fn begin_unless_overtaken(
-        self: &Arc<Self>,
-        signed_in: SignedIn,
-    ) -> Result<Option<Session>> {
+    /// As [`begin`](Slot::begin), for tokens that waited: if the user has signed in or out since they came, that counts.
+    pub(crate) async fn begin_unless_overtaken(self: &Arc<Self>, signed_in: SignedIn) -> Result<Begun> {
         self.try_begin(signed_in, true).await
     }
 
-    async fn try_begin(self: &Arc<Self>, signed_in: SignedIn, give_way: bool) -> Result<Option<Session>> {
+    async fn try_begin(self: &Arc<Self>, signed_in: SignedIn, give_way: bool) -> Result<Begun> {
         let mut pauses = WRITE_RETRY_MILLIS.iter();
         loop {
             let failure = match self.replace(&signed_in, give_way).await {
-                Ok(None) => return Ok(None),
-                Ok(Some(Replaced { record, grant })) => {
+                Ok(ControlFlow::Break(overtaken)) => return Ok(overtaken),
+                Ok(ControlFlow::Continue(Replaced { record, grant })) => {
                     self.publish(&record);
                     if let Some(token) = grant {
                         self.context.give_back_quietly(token);
                     }
                     let session = Session::of(self, &record);
                     return session
-                        .map(Some)
+                        .map(Begun::Session)
                         .ok_or_else(|| Error::internal(Stage::Session, "a new session was over at once"));
                 }
                 Err(failure) => failure,
@@ -54,19 +50,24 @@ impl Slot {
         }
     }
 
-    async fn replace(&self, signed_in: &SignedIn, give_way: bool) -> Result<Option<Replaced>> {
+    async fn replace(&self, signed_in: &SignedIn, give_way: bool) -> Result<ControlFlow<Begun, Replaced>> {
         for _ in 0..COMMIT_ATTEMPTS {
             let (least_epoch, least_generation) = self.after_newest();
             let mut grant = None;
             let (epoch, generation, expected) = match self.read_to_replace().await? {
                 Some((Ok(old), _)) if is_the_same(&old, signed_in) => {
-                    return Ok(Some(Replaced {
-                        record: old,
-                        grant: None,
-                    }));
+                    return Ok(match old.signed_in() {
+                        Some(_) => ControlFlow::Continue(Replaced {
+                            record: old,
+                            grant: None,
+                        }),
+                        // And it is over since.
+                        None => ControlFlow::Break(Begun::Overtaken { same_grant: false }),
+                    });
                 }
                 Some((Ok(old), _)) if give_way && changed_at(&old) > signed_in.since_unix_millis => {
-                    return Ok(None);
+                    let same_grant = may_be_the_same_grant(&old, signed_in);
+                    return Ok(ControlFlow::Break(Begun::Overtaken { same_grant }));
                 }
                 Some((Ok(old), stored)) => {
                     grant = grant_of_another(&old, signed_in);
@@ -95,11 +96,21 @@ impl Slot {
             };
             let written = self.context.commit(&self.key, expected, record.encode()).await?;
             if let CommitOutcome::Committed(_) = written {
-                return Ok(Some(Replaced { record, grant }));
+                return Ok(ControlFlow::Continue(Replaced { record, grant }));
             }
         }
         Err(contended())
     }
+}
+
+/// What came of tokens that were to become a session.
+pub(crate) enum Begun {
+    Session(Session),
+    /// The user has signed in or out since they came. `same_grant`: they may be of the grant that the newer session lives
+    /// on.
+    Overtaken {
+        same_grant: bool,
+    },
 }
 
 /// What took the place of another session.
@@ -125,18 +136,27 @@ fn changed_at(record: &SessionRecord) -> i64 {
 
 /// The refresh token of a session of somebody else. That of the same user may be of the same grant as the new one.
 fn grant_of_another(old: &SessionRecord, new: &SignedIn) -> Option<RefreshToken> {
-    let old = old.signed_in()?;
-    let (was, is) = (old.claims.as_ref()?.subject(), new.claims.as_ref()?.subject());
-    if was == is {
-        None
-    } else {
-        old.refresh_token.clone()
+    if may_be_the_same_grant(old, new) {
+        return None;
+    }
+    old.signed_in()?.refresh_token.clone()
+}
+
+/// Of the same user, or nobody can tell.
+fn may_be_the_same_grant(old: &SessionRecord, new: &SignedIn) -> bool {
+    let Some(old) = old.signed_in() else { return false };
+    match (&old.claims, &new.claims) {
+        (Some(was), Some(is)) => was.subject() == is.subject(),
+        _ => true,
     }
 }
 
 /// Whether a stored session came from the very sign-in that is about to be stored: it was finished before, and its tokens
 /// may have been refreshed since.
 fn is_the_same(old: &SessionRecord, new: &SignedIn) -> bool {
-    let old = old.signed_in().and_then(|session| session.sign_in.as_ref());
+    let old = match &old.standing {
+        Standing::SignedIn(session) => session.sign_in.as_ref(),
+        Standing::Ended { sign_in, .. } => sign_in.as_ref(),
+    };
     old.is_some() && old == new.sign_in.as_ref()
 }

@@ -21,12 +21,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 pub(crate) mod api;
 pub(crate) mod at_server;
 mod authorize;
-mod begin;
+pub(crate) mod begin;
 mod commit;
 pub(crate) mod context;
 mod end_session;
@@ -66,6 +64,7 @@ use crate::ports::{SessionEvent, SessionId};
 use crate::protocol::id_token::Claims;
 use crate::protocol::target::Target;
 use crate::protocol::token::{AccessToken, IdToken};
+use crate::sync::Watch;
 
 /// Whether somebody is signed in. The first value is always [`Loading`](SessionState::Loading): it is never
 /// guessed before storage has answered.
@@ -393,14 +392,13 @@ impl Session {
     /// use gatepass::{SessionState, SignOut};
     ///
     /// let mut state = session.state();
-    /// assert_eq!(*state.borrow_and_update(), SessionState::SignedIn);
+    /// assert_eq!(state.get(), SessionState::SignedIn);
     /// session.sign_out(SignOut::Local).await?;
-    /// state.changed().await?;
-    /// assert_eq!(*state.borrow_and_update(), SessionState::SignedOut);
+    /// assert_eq!(state.changed().await, Some(SessionState::SignedOut));
     /// # Ok(()) }) }
     /// ```
     #[must_use]
-    pub fn state(&self) -> watch::Receiver<SessionState> {
+    pub fn state(&self) -> Watch<SessionState> {
         self.slot.state()
     }
 }

@@ -49,6 +49,8 @@ pub(crate) enum Standing {
         login_hint: Option<String>,
         /// When, by the wall clock.
         at_unix_millis: i64,
+        /// The sign-in that it came from: what is left of that must not bring it back.
+        sign_in: Option<String>,
     },
 }
 
@@ -250,6 +252,7 @@ impl SessionRecord {
                 reason,
                 login_hint,
                 at_unix_millis,
+                sign_in: self.signed_in().and_then(|session| session.sign_in.clone()),
             },
         }
     }
@@ -268,7 +271,9 @@ impl SessionRecord {
                 reason,
                 login_hint,
                 at_unix_millis,
+                sign_in,
             } => {
+                insert_some(&mut members, "sign_in", sign_in.as_deref());
                 members.insert("ended".into(), reason.name().into());
                 members.insert("at_unix_millis".into(), (*at_unix_millis).into());
                 insert_some(&mut members, "login_hint", login_hint.as_deref());
@@ -315,6 +320,7 @@ impl SessionRecord {
                     .get("at_unix_millis")
                     .and_then(Value::as_i64)
                     .unwrap_or_default(),
+                sign_in: object.take_string("sign_in"),
             },
             None => Standing::SignedIn(Box::new(decode_signed_in(&mut object))),
         };
@@ -546,6 +552,7 @@ mod tests {
                 reason: EndReason::RotationLost,
                 login_hint: Some("a@b".into()),
                 at_unix_millis: 11,
+                sign_in: Some("gp-1".into()),
             },
         };
         assert_eq!(

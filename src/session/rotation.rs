@@ -37,6 +37,17 @@ pub(super) const LEASE_MILLIS: u64 = 45_000;
 /// them). Many take it for some 30 to 60 seconds, or until its successor is used: there it saves the session. A server
 /// without such a grace takes it for theft and revokes the grant; there the session was lost with the answer, and sending
 /// again may also end an access token that is still good.
+///
+/// ```
+/// use gatepass::OnUnknownOutcome;
+///
+/// // What an app knows of the servers it is used with.
+/// let policy = |revokes_everything_on_reuse: bool| match revokes_everything_on_reuse {
+///     true => OnUnknownOutcome::RetryWhenExpired,
+///     false => OnUnknownOutcome::default(),
+/// };
+/// assert_eq!(policy(false), OnUnknownOutcome::Retry);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnUnknownOutcome {

@@ -14,7 +14,7 @@ use super::{Session, SessionState, Slot};
 use crate::error::{ErrorKind, Result};
 use crate::ports::RecordKey;
 use crate::protocol::id_token::Claims;
-use crate::sync::lock;
+use crate::sync::{Watch, lock};
 
 /// How many users of one client can be signed in side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +51,8 @@ impl Sessions {
     }
 
     /// Whether anybody is signed in.
-    pub(crate) fn state(&self) -> watch::Receiver<SessionState> {
-        self.overview.sender.subscribe()
+    pub(crate) fn state(&self) -> Watch<SessionState> {
+        Watch::of(&self.overview.sender)
     }
 
     pub(crate) fn slot(&self, key: &RecordKey) -> Arc<Slot> {

@@ -178,6 +178,7 @@ impl Slot {
                     reason: EndReason::SignedOut,
                     login_hint: None,
                     at_unix_millis: self.context.ports.clock.unix_millis(),
+                    sign_in: None,
                 },
             };
             let written = self
@@ -238,6 +239,7 @@ impl Slot {
                     reason: EndReason::SignedOut,
                     login_hint: None,
                     at_unix_millis: self.context.ports.clock.unix_millis(),
+                    sign_in: session.sign_in.clone(),
                 },
             };
             match self

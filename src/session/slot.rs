@@ -14,7 +14,7 @@ use super::snapshot::Published;
 use super::{Session, SessionState};
 use crate::error::{EndReason, Error, ErrorKind, Result};
 use crate::ports::{RecordKey, SessionEvent, SessionId, Stored};
-use crate::sync::lock;
+use crate::sync::{Watch, lock};
 
 /// What a record says, as an app is told.
 pub(super) fn state_of(standing: &Standing) -> SessionState {
@@ -67,8 +67,8 @@ impl Slot {
         }
     }
 
-    pub(crate) fn state(&self) -> watch::Receiver<SessionState> {
-        self.state.subscribe()
+    pub(crate) fn state(&self) -> Watch<SessionState> {
+        Watch::of(&self.state)
     }
 
     /// Makes a record, which is durable, visible to everybody. An older one than the last is passed over.
@@ -109,7 +109,7 @@ impl Slot {
     }
 
     pub(crate) fn emit(&self, event: SessionEvent) {
-        self.context.ports.events.event(Some(&self.id), event);
+        self.context.ports.emit(Some(&self.id), event);
     }
 
     /// Says that storage has lost the record, which a second read has confirmed.

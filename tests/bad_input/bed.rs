@@ -76,7 +76,7 @@ impl SignedIn {
     /// The session is signed in with this refresh token, and still good for another.
     pub(crate) async fn lives_with(&self, refresh_token: &str, case: &str) {
         assert_eq!(self.stored(), refresh_token, "{case}: the stored refresh token");
-        assert_eq!(*self.client.state().borrow(), SessionState::SignedIn, "{case}");
+        assert_eq!(self.client.state().get(), SessionState::SignedIn, "{case}");
         self.bed.server.lift_faults();
         self.bed.server.behave();
         let refreshed = self.session_now().await.refresh().await;

@@ -32,7 +32,7 @@ async fn waits(at: &SignedIn, make: impl Fn(&str) -> String, code: &str) {
     );
     assert_eq!(at.token_requests(), requests, "{case}: no request");
     assert_eq!(
-        *pending.progress().borrow(),
+        pending.progress().get(),
         SignInProgress::WaitingForRedirect,
         "{case}"
     );
@@ -427,9 +427,9 @@ async fn bi_30_whatever_else_comes_to_the_listener_the_sign_in_waits() {
     for (answer, status) in said.iter().zip(["404", "405", "400", ""]) {
         assert!(answer.contains(status) && !answer.contains("200"), "{answer}");
     }
-    assert_eq!(*pending.progress().borrow(), SignInProgress::WaitingForRedirect);
+    assert_eq!(pending.progress().get(), SignInProgress::WaitingForRedirect);
     session.refresh().await.unwrap();
     assert_eq!(bed.server.browser().deliver(&redirect).await.unwrap(), 200);
     pending.wait().await.unwrap();
-    assert_eq!(*client.state().borrow(), SessionState::SignedIn);
+    assert_eq!(client.state().get(), SessionState::SignedIn);
 }

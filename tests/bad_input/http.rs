@@ -148,7 +148,7 @@ async fn bi_88_bi_97_whatever_the_clocks_say_nobody_is_signed_out() {
         let other = at.bed.client_with(|app| app.redirect(REDIRECT));
         let found = other.session().await.unwrap().unwrap();
         assert!(found.access_token().await.is_ok(), "{year}");
-        assert_eq!(*other.state().borrow(), SessionState::SignedIn, "{year}");
+        assert_eq!(other.state().get(), SessionState::SignedIn, "{year}");
         // A clock that is off by decades takes two answers that agree to be believed: until then the user is told.
         let error = at.session_now().await.refresh().await.unwrap_err();
         let code = if year < now {
@@ -283,7 +283,7 @@ async fn bi_92_whatever_the_revocation_comes_to_the_user_is_signed_out_here() {
             }
             other => panic!("{case}: {other:?}"),
         }
-        assert_eq!(*at.client.state().borrow(), SessionState::SignedOut, "{case}");
+        assert_eq!(at.client.state().get(), SessionState::SignedOut, "{case}");
         assert!(at.session.peek().is_none(), "{case}");
         assert!(at.client.session().await.unwrap().is_none(), "{case}");
         assert!(
@@ -367,7 +367,7 @@ async fn bi_48_bi_98_http_that_breaks_off_leaves_the_refresh_token_alone() {
         told(&error, code, unknown, Stage::Refresh, case);
         assert_eq!(error.next_step(), NextStep::Retry, "{case}");
         assert_eq!(seen.load(Ordering::SeqCst), 1, "{case}: sent once");
-        assert_eq!(*session.state().borrow(), SessionState::SignedIn, "{case}");
+        assert_eq!(session.state().get(), SessionState::SignedIn, "{case}");
         at.lives_with(&before, case).await;
     }
     // Hints before the answer are no answer.
@@ -495,7 +495,7 @@ async fn bi_95_a_record_that_cannot_be_read_is_never_nobody() {
         let app = at.bed.client_with(|app| app.redirect(REDIRECT));
         let error = app.session().await.unwrap_err();
         told(&error, code, kind, Stage::Storage, case);
-        assert_ne!(*app.state().borrow(), SessionState::SignedOut, "{case}");
+        assert_ne!(app.state().get(), SessionState::SignedOut, "{case}");
         let left = at.bed.storage.load(&key).unwrap().unwrap();
         assert_eq!(left.bytes.as_slice(), bytes, "{case}: left as it is");
     }

@@ -118,7 +118,7 @@ async fn bi_54_bi_57_bi_58_bi_66_to_bi_72_a_wrong_id_token_at_a_refresh() {
         "another user",
     );
     assert!(error.clause().is_some());
-    assert_eq!(*at.client.state().borrow(), SessionState::Ended(ended));
+    assert_eq!(at.client.state().get(), SessionState::Ended(ended));
     assert!(session.peek().is_none());
 }
 

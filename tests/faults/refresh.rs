@@ -137,10 +137,7 @@ async fn rr_18_garbage_then_invalid_grant_is_a_lost_rotation() {
     world.net.answer([html(200), oauth_error(400, "invalid_grant")]);
     let error = session.refresh().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SessionEnded(EndReason::RotationLost));
-    assert_eq!(
-        *client.state().borrow(),
-        SessionState::Ended(EndReason::RotationLost)
-    );
+    assert_eq!(client.state().get(), SessionState::Ended(EndReason::RotationLost));
     assert!(session.peek().is_none());
     let left = world.disk.text("session").unwrap();
     assert!(left.contains("alice@example.com"), "the hint stays");
@@ -224,7 +221,7 @@ async fn rr_14_rr_20_rr_21_rr_22_no_other_answer_ends_a_session() {
         world.net.no_more_answers();
         // A server that fails time and again is left alone for some minutes.
         world.clock.advance(600_000);
-        assert_eq!(*client.state().borrow(), SessionState::SignedIn, "{name}");
+        assert_eq!(client.state().get(), SessionState::SignedIn, "{name}");
         assert_eq!(world.disk.session()["refresh_token"], "R1", "{name}");
         assert_eq!(session.peek().unwrap().expose(), "A1", "{name}: RR-25");
     }
@@ -289,7 +286,7 @@ async fn oc_57_an_id_token_of_another_user_ends_the_session() {
     let error = session.refresh().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SessionEnded(EndReason::SubjectChanged));
     assert_eq!(
-        *client.state().borrow(),
+        client.state().get(),
         SessionState::Ended(EndReason::SubjectChanged)
     );
     assert!(session.peek().is_none());
@@ -363,11 +360,7 @@ async fn rr_17_invalid_grant_adopts_what_another_process_wrote_at_any_moment() {
             "A2-elsewhere",
             "moment {moment}"
         );
-        assert_eq!(
-            *client.state().borrow(),
-            SessionState::SignedIn,
-            "moment {moment}"
-        );
+        assert_eq!(client.state().get(), SessionState::SignedIn, "moment {moment}");
         assert_eq!(world.disk.session(), refreshed_elsewhere(), "moment {moment}");
     }
 }
@@ -387,7 +380,7 @@ async fn rr_17_invalid_grant_while_another_process_sent_later_is_not_the_end() {
     answer.send(oauth_error(400, "invalid_grant")).ok().unwrap();
     let error = refresh.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RateLimited, "{error:?}");
-    assert_eq!(*client.state().borrow(), SessionState::SignedIn);
+    assert_eq!(client.state().get(), SessionState::SignedIn);
     assert_eq!(world.disk.session(), theirs);
 }
 
@@ -498,7 +491,7 @@ async fn sign_out_of_a_session_that_ended_elsewhere_clears_it_here() {
         .write(&json!({ "v": 1, "epoch": 2, "generation": 2, "ended": "signed_out" }));
     session.sign_out(SignOut::Local).await.unwrap();
     assert!(session.peek().is_none(), "after sign-out no token is handed out");
-    assert_eq!(*client.state().borrow(), SessionState::SignedOut);
+    assert_eq!(client.state().get(), SessionState::SignedOut);
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use gatepass::{
-    Client, ErrorKind, SessionState, SignInOptions, SignInProgress, UserAgent, UserAgentFailure,
-    UserAgentRequest, UserAgentReturn,
+    Client, ErrorKind, EventSink, SessionEvent, SessionId, SessionState, SignInOptions, SignInProgress,
+    SignOut, UserAgent, UserAgentFailure, UserAgentRequest, UserAgentReturn,
 };
 use tokio::sync::OnceCell;
 
@@ -96,7 +96,7 @@ async fn a_redirect_taken_by_a_process_that_died_does_not_keep_the_call_waiting(
     let _never = world.net.answer_later();
     let dead = tokio::spawn(async move { other.resume_sign_in(&redirect).await });
     world.net.until_sent("/token", 1).await;
-    assert_eq!(*pending.progress().borrow(), SignInProgress::WaitingForRedirect);
+    assert_eq!(pending.progress().get(), SignInProgress::WaitingForRedirect);
     pending.cancel();
     assert_eq!(pending.wait().await.unwrap_err().kind(), ErrorKind::Cancelled);
     dead.abort();
@@ -148,7 +148,7 @@ async fn a_session_that_cannot_be_stored_is_given_back() {
     );
     client.drain().await;
     assert!(world.net.sent_to("/revoke")[0].contains("token=R1"));
-    assert_ne!(*client.state().borrow(), SessionState::SignedIn);
+    assert_ne!(client.state().get(), SessionState::SignedIn);
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ impl UserAgent for TwoWays {
 }
 
 fn client_is_waiting(client: &Client) -> bool {
-    *client.state().borrow() != SessionState::SignedIn
+    client.state().get() != SessionState::SignedIn
 }
 
 #[tokio::test]
@@ -213,4 +213,47 @@ async fn rr_15_what_is_left_of_a_finished_sign_in_does_not_bring_its_first_token
     assert_eq!(world.disk.session()["refresh_token"], "R2");
     assert_eq!(session.access_token().await.unwrap().expose(), "A2");
     assert_eq!(world.disk.flows(), 0, "it is removed at last");
+}
+
+#[tokio::test]
+async fn a_write_that_is_not_known_to_have_happened_does_not_end_the_sign_in() {
+    // The second write of the sign-in takes the redirect, the third holds its tokens.
+    let world = World::new();
+    world.net.answer([granted("R1", "A1")]);
+    let mut writes = 0;
+    world.disk.plan(move |kind, ask, _| {
+        let is_one = kind == "flow" && matches!(ask, Ask::Commit(_));
+        writes += usize::from(is_one);
+        if is_one && writes == 3 {
+            Fate::DoneButFails
+        } else {
+            Fate::Done
+        }
+    });
+    let client = world.client();
+    let session = sign_in(&client).await.unwrap();
+    client.drain().await;
+    assert_eq!(world.disk.session()["refresh_token"], "R1");
+    assert!(world.net.sent_to("/revoke").is_empty());
+    assert_eq!(session.access_token().await.unwrap().expose(), "A1");
+    assert_eq!(world.disk.flows(), 0);
+}
+
+#[tokio::test]
+async fn an_event_sink_that_panics_takes_nothing_with_it() {
+    #[derive(Debug)]
+    struct Panics;
+    impl EventSink for Panics {
+        fn event(&self, _session: Option<&SessionId>, _event: SessionEvent) {
+            panic!("expected by this test");
+        }
+    }
+    let world = World::new();
+    world.net.answer([granted("R1", "A1"), granted("R2", "A2")]);
+    let client = world.client_with(|builder| builder.event_sink(Arc::new(Panics)));
+    let session = sign_in(&client).await.unwrap();
+    session.refresh().await.unwrap();
+    session.sign_out(SignOut::Revoke).await.unwrap();
+    assert_eq!(world.net.sent_to("/revoke").len(), 1);
+    client.forget_everything().await.unwrap();
 }

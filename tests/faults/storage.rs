@@ -27,7 +27,7 @@ async fn rr_10_refused_tokens_are_held_and_the_old_one_is_never_sent_again() {
         );
         assert_eq!(world.net.refreshes(), ["R1"], "the old token is not sent again");
     }
-    assert_eq!(*client.state().borrow(), SessionState::SignedIn);
+    assert_eq!(client.state().get(), SessionState::SignedIn);
     world.events.are(&["StorageWriteFailed"; 3]).await;
     world.disk.behave();
     assert_eq!(session.access_token().await.unwrap().expose(), "A2");
@@ -95,14 +95,14 @@ async fn rr_29_locked_storage_is_not_a_missing_session() {
         (error.kind(), error.next_step()),
         (ErrorKind::StorageLocked, NextStep::AskUser)
     );
-    assert_eq!(*client.state().borrow(), SessionState::StorageLocked);
+    assert_eq!(client.state().get(), SessionState::StorageLocked);
     world.disk.behave();
     let session = client
         .session()
         .await
         .unwrap()
         .expect("it was there all the time");
-    assert_eq!(*client.state().borrow(), SessionState::SignedIn);
+    assert_eq!(client.state().get(), SessionState::SignedIn);
 
     world
         .disk
@@ -115,7 +115,7 @@ async fn rr_29_locked_storage_is_not_a_missing_session() {
         session.sign_out(SignOut::Local).await.unwrap_err().kind(),
         ErrorKind::StorageLocked
     );
-    assert_eq!(*client.state().borrow(), SessionState::SignedIn);
+    assert_eq!(client.state().get(), SessionState::SignedIn);
     assert_eq!(session.peek().unwrap().expose(), "A1");
     assert_eq!(world.net.refreshes(), [] as [&str; 0]);
 }
@@ -172,14 +172,11 @@ async fn a_lost_session_ends_and_the_next_sign_in_is_another_one() {
     world.disk.lose();
     let error = old.refresh().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SessionEnded(EndReason::StorageLost));
-    assert_eq!(
-        *client.state().borrow(),
-        SessionState::Ended(EndReason::StorageLost)
-    );
+    assert_eq!(client.state().get(), SessionState::Ended(EndReason::StorageLost));
     assert!(old.peek().is_none());
     world.net.answer([granted("R9", "A9")]);
     let new = sign_in(&client).await.unwrap();
-    assert_eq!(*client.state().borrow(), SessionState::SignedIn);
+    assert_eq!(client.state().get(), SessionState::SignedIn);
     assert_eq!(new.peek().unwrap().expose(), "A9");
     assert!(
         old.peek().is_none(),
@@ -210,7 +207,7 @@ async fn bi_95_a_record_that_cannot_be_read_is_lost_and_can_be_signed_in_over() 
             "{broken}"
         );
         assert_eq!(
-            *client.state().borrow(),
+            client.state().get(),
             SessionState::Ended(EndReason::StorageLost),
             "{broken}"
         );
@@ -219,7 +216,7 @@ async fn bi_95_a_record_that_cannot_be_read_is_lost_and_can_be_signed_in_over() 
             .await
             .unwrap_or_else(|error| panic!("{broken}: {error:?}"));
         assert_eq!(session.peek().unwrap().expose(), "A9", "{broken}");
-        assert_eq!(*client.state().borrow(), SessionState::SignedIn);
+        assert_eq!(client.state().get(), SessionState::SignedIn);
     }
 }
 
@@ -231,10 +228,7 @@ async fn a_record_that_breaks_under_a_session_ends_it() {
     world.disk.write_text("{");
     let error = session.refresh().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SessionEnded(EndReason::StorageLost));
-    assert_eq!(
-        *client.state().borrow(),
-        SessionState::Ended(EndReason::StorageLost)
-    );
+    assert_eq!(client.state().get(), SessionState::Ended(EndReason::StorageLost));
     world.events.are(&["Ended"]).await;
 }
 
@@ -249,7 +243,7 @@ async fn bi_95_a_record_of_a_newer_version_is_left_alone() {
         (error.kind(), error.code()),
         (ErrorKind::Configuration, "record_newer")
     );
-    assert_ne!(*client.state().borrow(), SessionState::SignedOut);
+    assert_ne!(client.state().get(), SessionState::SignedOut);
     world.net.answer([granted("R9", "A9")]);
     assert_eq!(sign_in(&client).await.unwrap_err().code(), "record_newer");
     assert_eq!(world.disk.session(), newer);

@@ -105,7 +105,7 @@ impl World {
             }
             Err(_) => false,
         };
-        let progress = *pending.progress().borrow();
+        let progress = pending.progress().get();
         ears::print("progress", &progress);
         if !delivered || progress == SignInProgress::WaitingForRedirect {
             pending.cancel();

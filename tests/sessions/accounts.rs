@@ -85,12 +85,12 @@ async fn signing_one_user_out_leaves_the_other() {
     let bob = sign_in_as(&bed, &client, &bed.server.users()[1].clone()).await;
     let state = client.state();
     alice.sign_out(SignOut::Revoke).await.unwrap();
-    assert_eq!(*alice.state().borrow(), SessionState::SignedOut);
-    assert_eq!(*bob.state().borrow(), SessionState::SignedIn);
-    assert_eq!(*state.borrow(), SessionState::SignedIn, "somebody is signed in");
+    assert_eq!(alice.state().get(), SessionState::SignedOut);
+    assert_eq!(bob.state().get(), SessionState::SignedIn);
+    assert_eq!(state.get(), SessionState::SignedIn, "somebody is signed in");
     bob.refresh().await.unwrap();
     bob.sign_out(SignOut::Revoke).await.unwrap();
-    assert_eq!(*state.borrow(), SessionState::SignedOut);
+    assert_eq!(state.get(), SessionState::SignedOut);
     assert!(client.sessions().await.unwrap().is_empty());
 }
 
@@ -162,7 +162,7 @@ async fn forgetting_everything_leaves_no_token_and_no_name() {
         gatepass::ErrorKind::Cancelled
     );
     assert!(alice.peek().is_none());
-    assert_eq!(*client.state().borrow(), SessionState::SignedOut);
+    assert_eq!(client.state().get(), SessionState::SignedOut);
     assert!(StoredSession::all(&*bed.storage).unwrap().is_empty());
     client.drain().await;
     let left = bed.everything_stored();

@@ -100,7 +100,7 @@ async fn lo_07_without_a_way_back_the_user_is_signed_out_all_the_same() {
             matches!(outcome.browser_session, BrowserSession::Opened),
             "{outcome:?}"
         );
-        assert_eq!(*client.state().borrow(), SessionState::SignedOut);
+        assert_eq!(client.state().get(), SessionState::SignedOut);
         assert!(client.session().await.unwrap().is_none());
     }
 }

@@ -4,10 +4,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gatepass::test_server::{CannedAnswer, Endpoint, Mistake, PlannedFault};
+use gatepass::test_server::{CannedAnswer, ClockOffset, Endpoint, Mistake, PlannedFault};
 use gatepass::{
-    Client, ErrorKind, EventSink, NextStep, SecureStorage as _, SessionEvent, SessionId, SessionState,
-    SignInOptions, SignOut, Stage, WaitingSignIn,
+    Client, ErrorKind, EventSink, Generation, NextStep, SecureStorage as _, SessionEvent, SessionId,
+    SessionState, SignInOptions, SignOut, Stage, WaitingSignIn,
 };
 
 use crate::support::{HurriedClock, TestBed, paths, token_requests, until};
@@ -50,7 +50,7 @@ async fn a_code_is_not_wasted_on_keys_that_cannot_be_had() {
     );
     assert!(down.fired() > 1, "it was tried again");
     assert_ne!(
-        *client.state().borrow(),
+        client.state().get(),
         SessionState::SignedIn,
         "nothing unverified is published"
     );
@@ -354,4 +354,131 @@ async fn a_sign_in_of_a_newer_version_is_left_alone() {
         .unwrap();
     assert!(app(&bed).session().await.unwrap().is_none());
     assert_eq!(bed.storage.list("flow.").unwrap(), [key]);
+}
+
+#[tokio::test]
+async fn whoever_looks_while_a_sign_in_waits_for_keys_does_not_end_it() {
+    let bed = TestBed::new();
+    let redirect = redirect_for_another_process(&bed).await;
+    let gate = bed.server.fault(Endpoint::JwkSet).next(1).hold().unwrap();
+    let signing_in = tokio::spawn({
+        let client = app(&bed);
+        async move { client.resume_sign_in(&redirect).await }
+    });
+    gate.arrived(1).await;
+    // Another process of the app has the keys sooner, and finishes what it finds.
+    let other = app(&bed);
+    let found = other.session().await.unwrap().expect("it is finished");
+    gate.release();
+    let session = signing_in.await.unwrap().expect("and so it is here");
+    assert_eq!(session.id(), found.id());
+    other.drain().await;
+    assert!(!paths(&bed.server).contains(&"/revoke".to_owned()));
+    session.refresh().await.unwrap();
+    assert!(app(&bed).session().await.unwrap().is_some());
+    assert_eq!(token_requests(&bed.server).len(), 2);
+}
+
+#[tokio::test]
+async fn a_running_process_finds_the_sign_in_that_another_left() {
+    let bed = TestBed::new();
+    let running = app(&bed);
+    assert!(running.session().await.unwrap().is_none());
+    let down = waiting(&bed).await;
+    down.lift();
+    assert!(running.session().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn rr_50_a_wrong_device_clock_and_a_restart_do_not_cost_a_sign_in() {
+    for offset in [
+        ClockOffset::Ahead(Duration::from_secs(2 * 3600)),
+        ClockOffset::Behind(Duration::from_secs(2 * 3600)),
+    ] {
+        let bed = TestBed::with(|server| server.clock_offset(offset));
+        let down = waiting(&bed).await;
+        down.lift();
+        let session = app(&bed).session().await.unwrap();
+        assert!(session.is_some(), "{offset:?}");
+        assert!(!paths(&bed.server).contains(&"/revoke".to_owned()), "{offset:?}");
+    }
+}
+
+/// What is left of a sign-in when the process dies after its session was stored and before its record was removed.
+async fn leftover(bed: &TestBed) -> (gatepass::RecordKey, gatepass::Stored) {
+    let down = waiting(bed).await;
+    let key = bed.storage.list("flow.").unwrap().remove(0);
+    let left = bed.storage.load(&key).unwrap().unwrap();
+    down.lift();
+    (key, left)
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_sign_in_does_not_bring_back_a_session_that_is_over() {
+    for by_the_user in [true, false] {
+        let bed = TestBed::new();
+        let (key, left) = leftover(&bed).await;
+        let client = app(&bed);
+        let session = client.session().await.unwrap().unwrap();
+        if by_the_user {
+            session.sign_out(SignOut::Local).await.unwrap();
+        } else {
+            bed.server.revoke_everything();
+            session.refresh().await.unwrap_err();
+        }
+        let over = client.state().get();
+        assert_ne!(over, SessionState::SignedIn);
+        bed.storage.commit(&key, Generation::ABSENT, &left.bytes).unwrap();
+        let restarted = app(&bed);
+        assert!(
+            restarted.session().await.unwrap().is_none(),
+            "by the user: {by_the_user}"
+        );
+        assert_eq!(restarted.state().get(), over);
+        assert!(bed.storage.list("flow.").unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_newer_sign_in_of_the_same_user_is_not_followed_by_a_revocation() {
+    let bed = TestBed::new();
+    let down = waiting(&bed).await;
+    down.lift();
+    bed.clock.advance(Duration::from_secs(1));
+    let client = app(&bed);
+    let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+    client.resume_sign_in(&redirect).await.unwrap();
+    let restarted = app(&bed);
+    let session = restarted.session().await.unwrap().unwrap();
+    assert!(bed.storage.list("flow.").unwrap().len() <= 1);
+    restarted.drain().await;
+    assert!(!paths(&bed.server).contains(&"/revoke".to_owned()));
+    session.refresh().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waited_for_more_than_a_day_is_given_back_and_told() {
+    let bed = TestBed::new();
+    let down = waiting(&bed).await;
+    down.lift();
+    bed.clock.advance(DAY + Duration::from_secs(1));
+    assert!(app(&bed).session().await.unwrap().is_none());
+    until(|| paths(&bed.server).contains(&"/revoke".to_owned())).await;
+    assert!(bed.storage.list("flow.").unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_sign_in_that_was_forgotten_elsewhere_ends_when_its_redirect_comes() {
+    let bed = TestBed::new();
+    let client = app(&bed);
+    let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+    app(&bed).forget_everything().await.unwrap();
+    client.resume_sign_in(&redirect).await.unwrap_err();
+    let error = pending.wait().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.code()),
+        (ErrorKind::Interrupted, "sign_in_gone")
+    );
 }
