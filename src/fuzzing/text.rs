@@ -63,7 +63,8 @@ fn redirect(text: &str) {
         RedirectKind::Loopback => assert!(url.scheme() == "http" && loopback && url.port() != Some(0)),
         RedirectKind::PrivateUseScheme => {
             assert!(url.scheme().contains('.') && url.host().is_none());
-            assert!(text[url.scheme().len()..].starts_with(":/") && !text.contains("://"));
+            let rest = &text[url.scheme().len()..];
+            assert!(rest.starts_with(":/") && !rest.starts_with("://"));
         }
     }
     #[cfg(any(feature = "loopback", test))]
@@ -223,12 +224,15 @@ fn shown(challenge: &Challenge) {
     }
     let age = challenge.parameter("max_age");
     assert!(challenge.max_age().is_none() || age.is_some_and(|age| age.bytes().all(|b| b.is_ascii_digit())));
-    let printed = format!("{challenge:?}");
-    let data = challenge.token68().filter(|data| data.len() > 200);
-    assert!(
-        !data.is_some_and(|data| printed.contains(data)),
-        "data of a scheme is printed"
-    );
+    if challenge.token68().is_some() {
+        // It prints like one without.
+        let bare = Challenge::parse(challenge.scheme());
+        assert_eq!(
+            format!("{bare:?}"),
+            format!("[{challenge:?}]"),
+            "data of a scheme is printed"
+        );
+    }
 }
 
 fn is_token(text: &str) -> bool {
