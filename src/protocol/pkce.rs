@@ -16,7 +16,7 @@ secret_newtype! {
 
 impl CodeVerifier {
     /// The public half.
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(test)]
     pub(crate) fn challenge(&self) -> CodeChallenge {
         CodeChallenge::of(self.expose())
     }
