@@ -146,6 +146,10 @@ pub(crate) fn authorization_url(runtime: &Runtime, verdicts: &mut Verdicts) {
                 grant.start(StartInput::scope(scope)).await.expect("a URL")
             }),
             Contender::new("gatepass", || door.authorization_url().expect("a URL")),
+            Contender::new("- of that all but the system call: octets given", || {
+                door.authorization_url_from(&[[7; 32], [8; 32], [9; 32]])
+                    .expect("a URL")
+            }),
         ],
     );
     verdicts.ratio(

@@ -74,22 +74,32 @@ fn hex(byte: u8) -> Option<u8> {
 
 /// Appends a name or a value as it stands in a query.
 pub(crate) fn append(target: &mut String, text: &str) {
-    // Most of them need no escape, and then all that is left is a copy. Without a way out of the loop, so that many bytes
-    // are looked at in one step.
-    let escaped = text.bytes().fold(0, |any, byte| any | u8::from(!is_plain(byte)));
-    if escaped == 0 {
+    // Most of them need no escape, and then all that is left is a copy.
+    let plain = text.bytes().fold(1, |plain, byte| {
+        plain & PLAIN.get(usize::from(byte)).copied().unwrap_or_default()
+    });
+    if plain == 1 {
         target.push_str(text);
     } else {
         target.extend(form_urlencoded::byte_serialize(text.as_bytes()));
     }
 }
 
-/// What `application/x-www-form-urlencoded` leaves as it is.
-fn is_plain(byte: u8) -> bool {
-    let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-    let digit = byte.wrapping_sub(b'0') < 10;
-    letter | digit | (byte == b'*') | (byte == b'-') | (byte == b'.') | (byte == b'_')
-}
+/// One for each byte that `application/x-www-form-urlencoded` leaves as it is.
+const PLAIN: [u8; 256] = {
+    let mut plain = [0; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        let is_plain = byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'-' | b'.' | b'_');
+        if let Some((_, rest)) = plain.split_at_mut_checked(byte as usize)
+            && let Some(place) = rest.first_mut()
+        {
+            *place = is_plain as u8;
+        }
+        byte += 1;
+    }
+    plain
+};
 
 /// Encodes a request body. The buffer may hold a code or a token and is overwritten when dropped.
 pub(crate) fn encode<'a>(

@@ -189,7 +189,9 @@ fn pick_quickly<'a, const N: usize>(
     names: &[&str; N],
 ) -> serde_json::Result<[Option<Member<'a>>; N]> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    // At once, not string by string: that is several times as fast.
+    let text = std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?;
+    let mut reader = serde_json::Deserializer::from_str(text);
     let picked = serde::Deserializer::deserialize_map(&mut reader, Pick { names })?;
     reader.end()?;
     Ok(picked)

@@ -63,7 +63,9 @@ impl Scope {
     }
 
     pub(crate) fn contains(&self, token: &str) -> bool {
-        self.tokens().any(|known| known == token)
+        // Over bytes, which for so short a text is faster than to search for a character.
+        let mut tokens = self.0.as_bytes().split(|byte| *byte == b' ');
+        !token.is_empty() && tokens.any(|known| known == token.as_bytes())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
