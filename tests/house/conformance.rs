@@ -35,7 +35,7 @@ fn rows_of(test: &str) -> Vec<String> {
         let word = words[at];
         match (word, through) {
             ("to", false) => through = true,
-            (letter, true) if letter.len() == 1 && letter >= "a" && letter <= "z" => {
+            (letter, true) if letter.len() == 1 && ("a"..="z").contains(&letter) => {
                 let (number, first) = last.split_at(last.len() - 1);
                 let letters = first.as_bytes()[0] + 1..=letter.as_bytes()[0];
                 rows.extend(letters.map(|letter| format!("{standard}-{number}{}", char::from(letter))));

@@ -31,13 +31,16 @@ const MARKS: [(&str, &str); 6] = [
     ("gpt_pa_", "sign-in page"),
 ];
 
+/// Bytes in a row, and whose they are.
+type Window = ([u8; WINDOW], String);
+
 /// The secrets known so far.
 #[derive(Default)]
 pub(crate) struct Canaries {
     known: BTreeSet<Vec<u8>>,
     kinds: BTreeSet<String>,
     /// By their first eight bytes, the windows of all secrets: which secret.
-    windows: HashMap<u64, Vec<([u8; WINDOW], String)>, BuildHasherDefault<Spread>>,
+    windows: HashMap<u64, Vec<Window>, BuildHasherDefault<Spread>>,
 }
 
 /// Spreads eight bytes well enough: every byte of every log is looked up.

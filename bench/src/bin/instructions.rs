@@ -17,6 +17,9 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::fixture::{ACCESS_TOKEN, CLIENT_ID, CODE, ISSUER, NONCE, NOW, REDIRECT, SCOPE, STATE, VERIFIER};
 
+/// Something whose instructions are counted.
+type Work<'a> = Box<dyn FnMut() + 'a>;
+
 /// Long enough that what happens once does not show.
 const TIMES: usize = 100;
 
@@ -44,7 +47,7 @@ fn main() {
     let (rs256, es256) = (id_token(fixture::RS256), id_token(fixture::ES256));
     let token = TokenDoor::new();
 
-    let mut work: Vec<(&str, Box<dyn FnMut() + '_>)> = vec![
+    let mut work: Vec<(&str, Work<'_>)> = vec![
         (
             "authorization_url",
             Box::new(|| drop(black_box(door.authorization_url_from(&octets).expect("a URL")))),
