@@ -29,7 +29,7 @@ async fn greeting(session: &Session, url: &str) -> String {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // One clock for both sides. Nothing below sleeps.
-    let clock = Arc::new(TestClock::default());
+    let clock = Arc::new(TestClock::hurried());
     let server = TestServer::builder()
         .clock(clock.clone())
         .rotation(Rotation::Grace(Duration::from_secs(60)))
@@ -61,8 +61,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     clock.advance(Duration::from_secs(7 * 24 * 3600));
     let lost = server.fault(Endpoint::Token).next(1).drop_after_processing()?;
     let shown = greeting(&session, &server.api_url()).await;
-    assert_eq!((lost.fired(), shown.as_str()), (1, "No connection; trying again"));
-    assert_eq!(greeting(&session, &server.api_url()).await, "Hello");
+    assert_eq!((lost.fired(), shown.as_str()), (1, "Hello"));
     println!("the answer to a refresh was lost, and nobody was signed out");
 
     clock.advance(Duration::from_secs(7 * 24 * 3600));

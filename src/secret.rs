@@ -3,6 +3,7 @@
 //! One type for all of them, so that one place decides how a secret prints (it does not), how it is compared
 //! (in constant time, by name) and what happens when the last owner lets go (the bytes are overwritten).
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -158,21 +159,20 @@ const REDACTED: &str = "(redacted)";
 pub(crate) fn redact(text: &str, secrets: &[&str]) -> Option<String> {
     let units = units(text);
     let mut secret_at = vec![false; units.len()];
-    for secret in secrets.iter().map(|secret| secret.as_bytes()) {
-        for (at, here) in units.windows(PART).enumerate() {
-            let is_here = |known: &[u8]| {
-                known
-                    .iter()
-                    .zip(here)
-                    .all(|(a, (b, _))| a.eq_ignore_ascii_case(b))
-            };
-            if secret.windows(PART).any(is_here) {
-                secret_at
-                    .iter_mut()
-                    .skip(at)
-                    .take(PART)
-                    .for_each(|unit| *unit = true);
-            }
+    // Each text is gone through once, however long the other is.
+    let said: HashSet<[u8; PART]> = units.windows(PART).filter_map(part_of_units).collect();
+    let mut known = HashSet::new();
+    for secret in secrets {
+        let parts = secret.as_bytes().windows(PART);
+        known.extend(parts.filter_map(part).filter(|part| said.contains(part)));
+    }
+    for (at, here) in units.windows(PART).enumerate() {
+        if part_of_units(here).is_some_and(|here| known.contains(&here)) {
+            secret_at
+                .iter_mut()
+                .skip(at)
+                .take(PART)
+                .for_each(|unit| *unit = true);
         }
     }
     if !secret_at.contains(&true) {
@@ -189,6 +189,20 @@ pub(crate) fn redact(text: &str, secrets: &[&str]) -> Option<String> {
         was_secret = is_secret;
     }
     Some(shown)
+}
+
+fn part(bytes: &[u8]) -> Option<[u8; PART]> {
+    let mut part: [u8; PART] = bytes.try_into().ok()?;
+    part.make_ascii_lowercase();
+    Some(part)
+}
+
+fn part_of_units(units: &[(u8, &str)]) -> Option<[u8; PART]> {
+    let mut part = [0; PART];
+    for (into, (byte, _)) in part.iter_mut().zip(units) {
+        *into = byte.to_ascii_lowercase();
+    }
+    (units.len() == PART).then_some(part)
 }
 
 /// What a text says, byte by byte, and how each is written. A letter outside ASCII is one unit, and no secret has it.

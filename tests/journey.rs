@@ -6,10 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-use gatepass::test_server::{Rotation, TestServer};
+use gatepass::test_server::{Endpoint, Rotation, TestServer};
 use gatepass::{
-    AllowHttpOnLoopback, Client, EndReason, ErrorKind, NextStep, Revocation, SessionState, SignInOptions,
-    SignInProgress, SignOut, Stage,
+    AllowHttpOnLoopback, Client, EndReason, ErrorKind, NextStep, Revocation, SecureStorage as _,
+    SessionState, SignInOptions, SignInProgress, SignOut, Stage,
 };
 use support::{TestBed, paths, token_requests};
 
@@ -532,6 +532,44 @@ async fn signing_out_works_without_a_network_and_says_what_was_not_done() {
     };
     assert!(matches!(error.kind(), ErrorKind::Network(_)), "{error:?}");
     assert_eq!(client.state().get(), SessionState::SignedOut);
+}
+
+#[tokio::test]
+async fn rv_11_what_could_not_be_revoked_is_revoked_after_the_next_start() {
+    let bed = TestBed::new();
+    let session = bed.sign_in(&bed.client()).await.unwrap();
+    let down = bed
+        .server
+        .fault(Endpoint::Revocation)
+        .every()
+        .drop_before_processing()
+        .unwrap();
+    let out = session.sign_out(SignOut::Revoke).await.unwrap();
+    assert!(matches!(out.revocation, Revocation::Queued(_)), "{out:?}");
+    let tried = paths(&bed.server)
+        .iter()
+        .filter(|path| *path == "/revoke")
+        .count();
+    down.lift();
+
+    // Not at once, and once.
+    let restarted = bed.client();
+    assert!(restarted.session().await.unwrap().is_none());
+    restarted.drain().await;
+    bed.clock.advance(Duration::from_secs(60));
+    for _ in 0..2 {
+        let restarted = bed.client();
+        assert!(restarted.session().await.unwrap().is_none());
+        restarted.drain().await;
+    }
+    let revocations = paths(&bed.server)
+        .iter()
+        .filter(|path| *path == "/revoke")
+        .count();
+    assert_eq!(revocations, tried + 1);
+    assert!(bed.storage.list("revoke.").unwrap().is_empty());
+    // It was that token: the server takes it no more.
+    assert!(!bed.everything_stored().contains("refresh_token\":\""));
 }
 
 #[tokio::test]

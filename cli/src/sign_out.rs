@@ -104,7 +104,7 @@ pub(crate) async fn end(
         ),
         Revocation::Queued(error) => (
             "queued",
-            "on this device; the server is told later, by the next command that talks to it",
+            "on this device; the server is asked again at the next sign-in there",
             Some(error),
         ),
         Revocation::Failed(error) => ("failed", "on this device, but not at the server", Some(error)),

@@ -47,7 +47,10 @@ impl Inner {
             .map_err(keep)?;
         let Some(stored) = self.context.load(&key).await.map_err(keep)? else {
             // If it was begun here, its caller waits for what will not come any more.
-            self.end_attempt(&key, Err(gone()), None);
+            let attempt = lock(&self.attempts).get(key.as_str()).map(Arc::clone);
+            if attempt.is_some_and(|attempt| !attempt.is_claimed()) {
+                self.end_attempt(&key, Err(gone()), None);
+            }
             return Err(keep(Error::protocol(
                 Stage::Callback,
                 "no_pending_sign_in",

@@ -7,15 +7,15 @@ use tracing::{info, warn};
 
 use super::Inner;
 use super::accept::Accepted;
-use super::flow::{Forgotten, Progress, Provisional};
+use super::flow::{Progress, Provisional};
 use super::provisional::Unfinished;
-use crate::error::{Error, Result, Stage};
+use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::ports::{CommitOutcome, RecordKey, SessionEvent, UserAgentFailure};
 use crate::protocol::scope::Scope;
 use crate::protocol::token::{self, RefreshToken, TokenAnswer, TokenResponse};
 use crate::session::context::Context;
 use crate::session::record::{SignedIn, StoredAccessToken};
-use crate::session::{SentAt, Session, SignOut};
+use crate::session::{SentAt, Session};
 
 /// How long the code exchange may take.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -33,6 +33,10 @@ impl Accepted {
             // What can still come true stays in storage.
             Err(Unfinished::Later(error)) => (Err(error), false),
             Err(Unfinished::Never(error)) => (Err(error), true),
+            // Nothing is wrong with it: the next look finds it.
+            Err(Unfinished::Unstored(error)) if error.kind() == ErrorKind::StorageLocked => {
+                (Err(error), false)
+            }
             Err(Unfinished::Unstored(error)) => {
                 // A user who is told that it failed must not be left with a grant that nobody holds.
                 inner.revoke_quietly(self.flow.refresh_token());
@@ -45,10 +49,10 @@ impl Accepted {
                 .without(&[self.callback.code().expose()])
                 .with_diagnostic_id(&id)
         });
-        if over && self.is_forgotten(inner).await {
+        if over && inner.is_forgotten(&self.key, self.stored).await {
             // It goes as well, though it was stored meanwhile.
             if let Ok(session) = &outcome {
-                drop(session.sign_out(SignOut::Revoke).await);
+                session.forget().await;
             }
             outcome = Err(Error::from(UserAgentFailure::Cancelled).with_diagnostic_id(&id));
         }
@@ -96,18 +100,6 @@ impl Accepted {
             Err(Unfinished::Later(_)) => inner.conclude(&self.flow).await,
             decided => decided,
         }
-    }
-
-    /// The sign-in is over: its record is removed. Whether everything was to be forgotten meanwhile.
-    async fn is_forgotten(&self, inner: &Inner) -> bool {
-        // Nothing is lost where it stays: the next start finds that it is done.
-        let Ok(CommitOutcome::Conflict(found)) = inner.context.remove(&self.key, self.stored).await else {
-            return false;
-        };
-        // Gone: another process has looked, and has finished the very same sign-in first.
-        let Some(found) = found else { return false };
-        drop(inner.context.remove(&self.key, found.generation).await);
-        Forgotten::decode(&found.bytes).is_some()
     }
 
     /// One request: the code for tokens.
@@ -198,7 +190,7 @@ impl Inner {
     /// Gives a grant back that cannot be kept. The sign-in failed already, and says why.
     pub(super) fn revoke_quietly(&self, token: Option<RefreshToken>) {
         if let Some(token) = token {
-            self.context.give_back_quietly(token);
+            self.context.give_back_quietly(token, None);
         }
     }
 }

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::Inner;
 use super::flow::{FlowRecord, Forgotten, Progress, Provisional};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::ports::{CommitOutcome, RecordKey, SessionEvent, Stored};
+use crate::ports::{CommitOutcome, Generation, RecordKey, SessionEvent, Stored};
 use crate::protocol::id_token::{self, Claims, Occasion};
 use crate::protocol::scope::Scope;
 use crate::session::Session;
@@ -245,8 +245,11 @@ impl Inner {
             Progress::Provisional(_) => {
                 match self.decide(&flow, Ask::TheServer, Order::UnlessOvertaken).await {
                     Ok(session) => {
+                        if self.is_forgotten(key, stored.generation).await {
+                            session.forget().await;
+                            return Ok(());
+                        }
                         info!(diagnostic_id = %flow.diagnostic_id, "a sign-in of before is finished");
-                        self.clear(key, stored).await?;
                         session.emit(SessionEvent::SignedIn);
                         Ok(())
                     }
@@ -310,6 +313,18 @@ impl Inner {
             }
         }
         Err(contended())
+    }
+
+    /// A sign-in is over: its record is removed. Whether everything was to be forgotten meanwhile.
+    pub(super) async fn is_forgotten(&self, key: &RecordKey, stored: Generation) -> bool {
+        // Nothing is lost where it stays: the next start finds that it is done.
+        let Ok(CommitOutcome::Conflict(found)) = self.context.remove(key, stored).await else {
+            return false;
+        };
+        // Gone: another process has looked, and has finished the very same sign-in first.
+        let Some(found) = found else { return false };
+        drop(self.context.remove(key, found.generation).await);
+        Forgotten::decode(&found.bytes).is_some()
     }
 
     async fn clear(&self, key: &RecordKey, stored: &Stored) -> Result<()> {

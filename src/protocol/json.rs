@@ -279,20 +279,20 @@ fn without_huge_numbers(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut kept = Zeroizing::new(Vec::with_capacity(text.len()));
     let (mut rest, mut quoted) = (text, false);
     while let Some((&first, after)) = rest.split_first() {
-        let number = rest
-            .iter()
-            .take_while(|byte| b"0123456789+-.eE".contains(byte))
-            .count();
+        let is_number = !quoted && matches!(first, b'-' | b'0'..=b'9');
         let escape = quoted && first == b'\\';
-        let taken = match first {
-            _ if escape => 2,
-            b'-' | b'0'..=b'9' if !quoted => number,
-            _ => 1,
+        let taken = if is_number {
+            rest.iter()
+                .take_while(|byte| b"0123456789+-.eE".contains(byte))
+                .count()
+        } else if escape {
+            2
+        } else {
+            1
         };
         quoted ^= first == b'"';
         let (token, after) = rest.split_at_checked(taken).unwrap_or((rest, after));
-        let huge = taken == number
-            && !quoted
+        let huge = is_number
             && std::str::from_utf8(token).is_ok_and(|token| token.parse().is_ok_and(f64::is_infinite));
         kept.extend_from_slice(if huge { b"null" } else { token });
         rest = after;

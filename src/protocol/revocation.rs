@@ -37,8 +37,12 @@ pub(crate) fn read(
             status: Some(status.as_u16()),
             ..ServerError::default()
         });
+    let kind = match status {
+        StatusCode::TOO_MANY_REQUESTS => ErrorKind::RateLimited,
+        _ => ErrorKind::Server,
+    };
     let error = Error::new(
-        ErrorKind::Server,
+        kind,
         Stage::Revocation,
         "revocation_refused",
         "the server did not revoke the token",
@@ -48,7 +52,9 @@ pub(crate) fn read(
     .without(&[token.expose()]);
     // RFC 7009 §2.2.1: after a 503 the token still exists, and the client may try again.
     Err(match (status, retry_after_queued(headers)) {
-        (StatusCode::SERVICE_UNAVAILABLE, wait) => error.with_retry_after(wait.unwrap_or(Duration::ZERO)),
+        (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, wait) => {
+            error.with_retry_after(wait.unwrap_or(Duration::ZERO))
+        }
         _ => error,
     })
 }

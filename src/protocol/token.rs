@@ -200,16 +200,19 @@ impl TokenAnswer {
         // An error is told by its `error` member, not by the status: servers use 400, 401 and 403 (RFC 6749 §5.2).
         let server = server_error(status, body, sent);
         match server {
-            Some((server, true)) => Self::GrantRefused(
-                Error::new(
-                    ErrorKind::Server,
-                    stage,
-                    "invalid_grant",
-                    "the server refuses the grant",
+            // A server that fails, or has too much to do, has not looked at the grant, whatever it says.
+            Some((server, true)) if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+                Self::GrantRefused(
+                    Error::new(
+                        ErrorKind::Server,
+                        stage,
+                        "invalid_grant",
+                        "the server refuses the grant",
+                    )
+                    .with_clause("RFC 6749 §5.2")
+                    .with_server(server),
                 )
-                .with_clause("RFC 6749 §5.2")
-                .with_server(server),
-            ),
+            }
             _ if status == StatusCode::TOO_MANY_REQUESTS => {
                 let error = answer_error(ErrorKind::RateLimited, stage, "rate_limited", status, headers);
                 Self::Rejected(with_wait(error, headers))

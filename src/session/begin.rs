@@ -30,8 +30,10 @@ impl Slot {
                 Ok(ControlFlow::Break(overtaken)) => return Ok(overtaken),
                 Ok(ControlFlow::Continue(Replaced { record, grant })) => {
                     self.publish(&record);
+                    // At a server with one grant for a user and an app, giving back an old token would end this.
+                    self.context.keep_grants_of(&signed_in).await;
                     if let Some(token) = grant {
-                        self.context.give_back_quietly(token);
+                        self.context.give_back_quietly(token, None);
                     }
                     let session = Session::of(self, &record);
                     return session
@@ -140,6 +142,13 @@ fn grant_of_another(old: &SessionRecord, new: &SignedIn) -> Option<RefreshToken>
         return None;
     }
     old.signed_in()?.refresh_token.clone()
+}
+
+/// Somebody is signed in, and it is certainly the same user.
+pub(super) fn is_of_the_same_user(old: &SessionRecord, new: &SignedIn) -> bool {
+    let subject = |session: &SignedIn| session.claims.as_ref().map(|claims| claims.subject().to_owned());
+    let old = old.signed_in().and_then(subject);
+    old.is_some() && old == subject(new)
 }
 
 /// Of the same user, or nobody can tell.

@@ -1,5 +1,6 @@
 //! How a refresh writes: conditionally, holding what storage does not take, and giving way to what is newer.
 
+use super::begin::is_of_the_same_user;
 use super::context::COMMIT_ATTEMPTS;
 use super::ended;
 use super::record::{SessionRecord, Standing};
@@ -124,8 +125,12 @@ impl Refresh {
         }
         if stored.epoch != record.epoch {
             self.slot.publish(&stored);
-            if let (true, Some(token)) = (rotated, record.signed_in().and_then(|s| s.refresh_token.clone())) {
-                self.context().give_back_quietly(token);
+            if let (true, Some(ours)) = (rotated, record.signed_in())
+                && !is_of_the_same_user(&stored, ours)
+                && let Some(token) = &ours.refresh_token
+            {
+                self.context()
+                    .give_back_quietly(token.clone(), ours.claims.as_ref());
             }
             return Ok(Resolved::Settled(Settled::Overtaken(ended(EndReason::SignedOut))));
         }

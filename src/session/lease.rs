@@ -86,11 +86,16 @@ impl Refresh {
             warn!("another process has held the lock past its lease: going on without");
             return Ok(Lease::Without);
         }
-        Err(Error::new(
-            ErrorKind::RateLimited,
-            Stage::Refresh,
-            "refresh_busy",
-            "another process of this app is refreshing the session and has not finished",
-        ))
+        Err(refresh_busy())
     }
+}
+
+/// Another process is at it.
+pub(super) fn refresh_busy() -> Error {
+    Error::new(
+        ErrorKind::RateLimited,
+        Stage::Refresh,
+        "refresh_busy",
+        "another process of this app is refreshing the session and has not finished",
+    )
 }

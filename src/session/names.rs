@@ -70,7 +70,7 @@ impl Names {
 }
 
 /// 128 bits of SHA-256 in hexadecimal: no two meet by chance, and it fits every keychain.
-fn digest(text: &str) -> String {
+pub(super) fn digest(text: &str) -> String {
     let digest = Sha256::digest(text);
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -14,9 +14,10 @@ use tracing::{Instrument as _, debug, debug_span, warn};
 
 use super::context::{COMMIT_ATTEMPTS, Context};
 use super::flight::{Outcome, Progress};
+use super::lease::refresh_busy;
 use super::pace::Want;
 use super::record::{Journal, SentAt, SessionRecord, SignedIn, Standing};
-use super::rotation::{Answer, Attempt, Next};
+use super::rotation::{Answer, Attempt, LEASE_MILLIS, Next};
 use super::snapshot::Snapshot;
 use super::{Slot, ended};
 use crate::error::{Delivery, EndReason, Error, ErrorKind, NextStep, Result, Stage};
@@ -24,6 +25,7 @@ use crate::ports::{CommitOutcome, Generation};
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::target::Target;
 use crate::protocol::token::{self, IdToken, RefreshToken, TokenAnswer};
+use crate::sync::lock;
 
 /// How long the refusal of a token is doubted where another process may be at it without a lock between them.
 const SECOND_OPINION_MILLIS: u64 = 1_000;
@@ -84,6 +86,9 @@ impl Refresh {
         if let Some(snapshot) = self.adopt(&current.record, seen) {
             return Ok(snapshot);
         }
+        if !lease.is_held() {
+            self.give_way(&current.record)?;
+        }
         let known = current.record.clone();
         let refreshed = self
             .refresh(server, current, seen, attempt_id, lease.is_held())
@@ -93,6 +98,17 @@ impl Refresh {
             Some(session) => error.without(&session.secrets()),
             None => error,
         })
+    }
+
+    /// Without a lock nothing but the journal tells that another process is at it.
+    fn give_way(&self, record: &SessionRecord) -> Result<()> {
+        let journal = record.signed_in().and_then(|session| session.journal.as_ref());
+        let own = lock(&self.slot.last_attempt).clone();
+        let others = journal.filter(|journal| own.as_ref() != Some(&journal.attempt_id));
+        match others {
+            Some(journal) if journal.age(&*self.context().ports.clock) < LEASE_MILLIS => Err(refresh_busy()),
+            _ => Ok(()),
+        }
     }
 
     /// Sends the request, unless what was read before shows that none is needed.
@@ -141,6 +157,7 @@ impl Refresh {
             )
             .with_retry_after(Duration::from_millis(left)));
         }
+        *lock(&self.slot.last_attempt) = Some(attempt_id.to_owned());
         self.write_journal(&mut current, Some(journal)).await?;
         attempt.journalled();
         self.slot.pace.begun(clock.boot_millis());
@@ -211,8 +228,11 @@ impl Refresh {
                         "the outcome is not known: the same token is sent again"
                     );
                     // Whoever has a token to go on with waits no longer.
-                    self.progress.send_replace(Progress::Unsure(error));
+                    self.progress.send_replace(Progress::Unsure(error.clone()));
                     clock.sleep_until(not_before).await;
+                    if attempt.is_late(clock.boot_millis()) {
+                        return Err(error);
+                    }
                     current = match self.look_again(&current.record, attempt_id).await? {
                         ControlFlow::Continue(current) => current,
                         ControlFlow::Break(outcome) => return outcome,

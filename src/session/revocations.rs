@@ -8,9 +8,12 @@ use tracing::debug;
 use zeroize::Zeroizing;
 
 use super::context::Context;
+use super::names::digest;
+use super::record::SignedIn;
 use super::sign_out::Revocation;
 use crate::error::{Delivery, Error, ErrorKind, NextStep, Result};
 use crate::ports::{CommitOutcome, Generation, RecordKey};
+use crate::protocol::id_token::Claims;
 use crate::protocol::json::Object;
 use crate::protocol::token::RefreshToken;
 
@@ -26,6 +29,8 @@ const LONGEST_PAUSE_MILLIS: i64 = 12 * 3_600_000;
 /// One that waits.
 struct Waiting {
     token: RefreshToken,
+    /// A digest of the subject, where it is known.
+    whose: Option<String>,
     since_unix_millis: i64,
     /// How often the server was asked.
     tries: u64,
@@ -34,10 +39,11 @@ struct Waiting {
 
 impl Context {
     /// Gives a grant back: asks the server now, and later if it cannot be reached.
-    pub(crate) async fn give_back(&self, token: &RefreshToken) -> Revocation {
+    pub(crate) async fn give_back(&self, token: &RefreshToken, claims: Option<&Claims>) -> Revocation {
         let now = self.ports.clock.unix_millis();
         let waiting = Waiting {
             token: token.clone(),
+            whose: claims.map(|claims| digest(claims.subject())),
             since_unix_millis: now,
             tries: 0,
             not_before_unix_millis: now,
@@ -62,10 +68,12 @@ impl Context {
     }
 
     /// As [`give_back`](Context::give_back), for one that nobody waits for.
-    pub(crate) fn give_back_quietly(self: &Arc<Self>, token: RefreshToken) {
-        let context = Arc::clone(self);
+    pub(crate) fn give_back_quietly(self: &Arc<Self>, token: RefreshToken, claims: Option<&Claims>) {
+        let (context, claims) = (Arc::clone(self), claims.cloned());
         self.spawn(async move {
-            if let Revocation::Queued(error) | Revocation::Failed(error) = context.give_back(&token).await {
+            if let Revocation::Queued(error) | Revocation::Failed(error) =
+                context.give_back(&token, claims.as_ref()).await
+            {
                 debug!(
                     code = error.code(),
                     "a refresh token that is not kept was not revoked"
@@ -84,6 +92,25 @@ impl Context {
         });
     }
 
+    /// The user has signed in again: where a server has one grant for a user and an app, giving back one of before would end
+    /// the new session. Best effort: what cannot be read now is not asked about either.
+    pub(super) async fn keep_grants_of(&self, signed_in: &SignedIn) {
+        let Some(whose) = signed_in.claims.as_ref().map(|claims| digest(claims.subject())) else {
+            return;
+        };
+        let Ok(keys) = self.list(&self.names.revocations()).await else {
+            return;
+        };
+        for key in keys {
+            if let Ok(Some(stored)) = self.load(&key).await
+                && let Some(waiting) = Waiting::decode(&stored.bytes)
+                && waiting.whose.as_ref() == Some(&whose)
+            {
+                drop(self.remove(&key, stored.generation).await);
+            }
+        }
+    }
+
     /// None waits any more, whether the server was told or not.
     pub(crate) async fn forget_revocations(&self) -> Result<()> {
         let mut outcome = Ok(());
@@ -95,8 +122,15 @@ impl Context {
 
     async fn ask_about_all(&self) -> Result<()> {
         for key in self.list(&self.names.revocations()).await? {
-            let Some(stored) = self.load(&key).await? else {
-                continue;
+            let stored = match self.load(&key).await {
+                Ok(Some(stored)) => stored,
+                Ok(None) => continue,
+                // One that is lost holds up no other.
+                Err(error) if error.kind() == ErrorKind::StorageLost => {
+                    drop(self.remove_record(&key).await);
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
             let now = self.ports.clock.unix_millis();
             match Waiting::decode(&stored.bytes) {
@@ -178,6 +212,9 @@ impl Waiting {
         let mut insert = |name: &str, value: Value| members.insert(name.to_owned(), value);
         insert("v", VERSION.into());
         insert("refresh_token", self.token.expose().into());
+        if let Some(whose) = &self.whose {
+            insert("whose", whose.as_str().into());
+        }
         insert("since_unix_millis", self.since_unix_millis.into());
         insert("tries", self.tries.into());
         insert("not_before_unix_millis", self.not_before_unix_millis.into());
@@ -194,6 +231,7 @@ impl Waiting {
             since_unix_millis: object.get("since_unix_millis")?.as_i64()?,
             tries: object.get("tries")?.as_u64()?,
             not_before_unix_millis: object.get("not_before_unix_millis")?.as_i64()?,
+            whose: object.take_string("whose"),
             token: RefreshToken::new(object.take_string("refresh_token")?),
         })
     }
@@ -207,6 +245,7 @@ mod tests {
     fn waiting() -> Waiting {
         Waiting {
             token: RefreshToken::new("R".to_owned()),
+            whose: Some("digest".to_owned()),
             since_unix_millis: 0,
             tries: 0,
             not_before_unix_millis: 0,

@@ -27,6 +27,8 @@ const NEXT_PATIENCE: Duration = Duration::from_secs(5);
 const RESEND_MILLIS: [u64; 5] = [0, 2_000, 5_000, 10_000, 20_000];
 /// Counted from the first send: later than this the token is not sent again in the same attempt.
 const RESEND_WINDOW_MILLIS: u64 = 30_000;
+/// So much later than that a timer may ring.
+const GRACE_MILLIS: u64 = 5_000;
 /// A process that holds the lock longer is taken for suspended, or dead: its attempt may be taken over.
 pub(super) const LEASE_MILLIS: u64 = 45_000;
 
@@ -140,11 +142,19 @@ impl Attempt {
     /// How long the attempt has to wait before it begins, in milliseconds.
     pub(super) fn has_to_wait(&self, now: u64) -> u64 {
         match self.policy {
-            OnUnknownOutcome::RetryWhenExpired if self.uncertain_before => {
+            // A token of which nobody knows when it ends may have ended.
+            OnUnknownOutcome::RetryWhenExpired if self.uncertain_before && self.usable_until < u64::MAX => {
                 self.usable_until.saturating_sub(now)
             }
             _ => 0,
         }
+    }
+
+    /// Whether it is too late to send again: the process may have slept through the time for it.
+    pub(super) fn is_late(&self, now: u64) -> bool {
+        let window = RESEND_WINDOW_MILLIS.saturating_add(GRACE_MILLIS);
+        self.first_sent
+            .is_some_and(|sent| now > sent.saturating_add(window))
     }
 
     #[cfg(test)]

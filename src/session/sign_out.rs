@@ -8,6 +8,7 @@ use super::record::{SessionRecord, Standing};
 use super::{Session, Slot};
 use crate::error::{EndReason, Error, ErrorKind, Result};
 use crate::ports::{CommitOutcome, Generation, SessionEvent};
+use crate::protocol::id_token::Claims;
 use crate::protocol::token::{IdToken, RefreshToken};
 use crate::sync::lock;
 
@@ -124,10 +125,19 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Everything was to be forgotten while this session was being stored: it goes, at the server too, and its name with it.
+    pub(crate) async fn forget(&self) {
+        drop(self.sign_out(SignOut::Revoke).await);
+        drop(self.slot.erase().await);
+    }
+}
+
 /// What the server is told with.
 struct Forgotten {
     refresh_token: Option<RefreshToken>,
     id_token: Option<IdToken>,
+    claims: Option<Claims>,
 }
 
 impl Slot {
@@ -142,7 +152,9 @@ impl Slot {
         // The grant outlives the session in the browser, so it goes first.
         let revocation = match (how, forgotten.refresh_token) {
             (SignOut::Local, _) | (_, None) => Revocation::NotNeeded,
-            (SignOut::Revoke | SignOut::EndSession, Some(token)) => self.context.give_back(&token).await,
+            (SignOut::Revoke | SignOut::EndSession, Some(token)) => {
+                self.context.give_back(&token, forgotten.claims.as_ref()).await
+            }
         };
         let browser_session = match how {
             SignOut::Local | SignOut::Revoke => BrowserSession::NotAsked,
@@ -161,13 +173,17 @@ impl Slot {
             let read = match self.read_to_replace().await {
                 // Of a newer version: whatever it holds, it goes.
                 Err(error) if error.kind() == ErrorKind::Configuration => {
-                    return self.context.remove_record(&self.key).await;
+                    self.context.remove_record(&self.key).await?;
+                    self.publish_erased(least_epoch, least_generation);
+                    return Ok(());
                 }
                 read => read?,
             };
             let Some((stored, raw)) = read else {
                 // What storage cannot read any more may still lie there.
-                return self.context.remove(&self.key, Generation::ABSENT).await.map(drop);
+                self.context.remove(&self.key, Generation::ABSENT).await?;
+                self.publish_erased(least_epoch, least_generation);
+                return Ok(());
             };
             let (epoch, generation) = stored.map_or((0, 0), |old| (old.epoch, old.generation));
             let record = SessionRecord {
@@ -193,6 +209,26 @@ impl Slot {
             }
         }
         Err(contended())
+    }
+
+    /// There is no record any more; what is in memory goes as well.
+    fn publish_erased(&self, epoch: u64, generation: u64) {
+        *lock(&self.held) = None;
+        if !self.is_known() {
+            return;
+        }
+        self.publish(&SessionRecord {
+            epoch,
+            generation,
+            owner: None,
+            standing: Standing::Ended {
+                reason: EndReason::SignedOut,
+                login_hint: None,
+                at_unix_millis: self.context.ports.clock.unix_millis(),
+                sign_in: None,
+            },
+        });
+        self.emit(SessionEvent::SignedOut);
     }
 
     /// Replaces the record by one without tokens, of the next epoch: whatever is still under way for the old one
@@ -230,6 +266,7 @@ impl Slot {
             let forgotten = Forgotten {
                 refresh_token: held_token.or_else(|| session.refresh_token.clone()),
                 id_token: session.id_token.clone(),
+                claims: session.claims.clone(),
             };
             let record = SessionRecord {
                 epoch: epoch.saturating_add(1),

@@ -46,6 +46,8 @@ pub(crate) struct Slot {
     pub(super) pace: Pace,
     /// By the boot clock: since when another process was seen holding the lock, without a pause.
     pub(super) lock_busy_since: Mutex<Option<u64>>,
+    /// The id of the last attempt that was begun here.
+    pub(super) last_attempt: Mutex<Option<String>>,
 }
 
 impl Slot {
@@ -64,6 +66,7 @@ impl Slot {
             held: Mutex::new(None),
             pace: Pace::default(),
             lock_busy_since: Mutex::new(None),
+            last_attempt: Mutex::new(None),
         }
     }
 
@@ -124,6 +127,11 @@ impl Slot {
     pub(crate) fn after_newest(&self) -> (u64, u64) {
         let (epoch, generation) = *lock(&self.newest);
         (epoch.saturating_add(1), generation.saturating_add(1))
+    }
+
+    /// Whether a record was ever published here.
+    pub(super) fn is_known(&self) -> bool {
+        *lock(&self.newest) != (0, 0)
     }
 
     /// Whether a session of a later epoch, or the end of this one, was published.

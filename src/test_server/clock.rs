@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::ports::Clock;
 
-/// A virtual clock for tests: it moves only when told to.
+/// A virtual clock for tests: it moves only when told to, or over short pauses if it is [`hurried`](TestClock::hurried).
 ///
 /// Give one to the server and to the client under test, and both travel in time together. Waking sleepers is part of
 /// it: a deadline passes the moment the clock is moved past it.
@@ -30,6 +30,8 @@ use crate::ports::Clock;
 pub struct TestClock {
     wall: Mutex<i64>,
     boot: watch::Sender<u64>,
+    /// Pauses up to this long are jumped over.
+    hurry_millis: u64,
 }
 
 impl TestClock {
@@ -39,6 +41,31 @@ impl TestClock {
         Self {
             wall: Mutex::new(unix_millis),
             boot: watch::Sender::new(3_600_000),
+            hurry_millis: 0,
+        }
+    }
+
+    /// A clock that jumps over pauses of up to a minute, such as those between two sends of a refresh whose answer was
+    /// lost: whoever waits for one moves the clock, for everybody. Longer waits, such as the deadline of a sign-in, end when
+    /// the test says so. What most tests of an app want.
+    ///
+    /// ```
+    /// use gatepass::Clock as _;
+    /// use gatepass::test_server::TestClock;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let clock = TestClock::hurried();
+    /// let before = clock.boot_millis();
+    /// clock.sleep_until(before + 20_000).await;
+    /// assert_eq!(clock.boot_millis(), before + 20_000);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn hurried() -> Self {
+        Self {
+            hurry_millis: 60_000,
+            ..Self::default()
         }
     }
 
@@ -82,6 +109,10 @@ impl Clock for TestClock {
     }
 
     async fn sleep_until(&self, boot_millis: u64) {
+        let wait = boot_millis.saturating_sub(self.boot_millis());
+        if wait <= self.hurry_millis {
+            self.advance(Duration::from_millis(wait));
+        }
         let mut boot = self.boot.subscribe();
         // The sender is our own field, so it is there.
         drop(boot.wait_for(|now| *now >= boot_millis).await);

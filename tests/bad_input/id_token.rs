@@ -1,7 +1,6 @@
 //! ID tokens, the keys they are signed with, and UserInfo. Every shape of a bad token is at
 //! `src/protocol/id_token/tests`; here is what becomes of the sign-in and of the session.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use gatepass::test_server::{CannedAnswer, Endpoint, FaultPlan, Mistake, PlannedFault, UserinfoFormat};
@@ -9,7 +8,7 @@ use gatepass::{EndReason, ErrorKind, SessionState, Stage};
 use serde_json::{Value, json as value};
 
 use crate::bed::{REDIRECT, SignedIn, json, logged, told};
-use crate::support::{HurriedClock, paths, until};
+use crate::support::{paths, until};
 
 fn revocations(at: &SignedIn) -> usize {
     paths(&at.bed.server)
@@ -204,7 +203,7 @@ async fn waits_for_keys(case: &str, spoil: impl Fn(FaultPlan) -> PlannedFault) {
     at.bed.server.rotate_keys();
     at.bed.clock.advance(Duration::from_secs(61));
     let fault = spoil(at.bed.server.fault(Endpoint::JwkSet).every());
-    let clock = Arc::new(HurriedClock(at.bed.clock.clone()));
+    let clock = at.bed.clock.clone();
     let app = at.bed.client_with(|app| app.redirect(REDIRECT).clock(clock));
     let (_, redirect) = at.begin().await;
     let error = app.resume_sign_in(&redirect).await.unwrap_err();

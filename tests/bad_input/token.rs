@@ -45,12 +45,17 @@ async fn refused(
     at.lives_with(&before, case).await;
 
     let before = at.stored();
-    let fault = spoil(at.refreshes_from_now().nth(1));
+    let fault = spoil(at.refreshes_from_now().every());
     let session = at.client.session().await.unwrap().unwrap();
     let access = session.peek().unwrap();
     let error = session.refresh().await.unwrap_err();
     told(&error, code, kind, Stage::Refresh, case);
-    assert_eq!(fault.fired(), 1, "{case}");
+    // Where nobody knows the outcome the same token is sent again for a while.
+    let sends = match kind {
+        ErrorKind::Network(Delivery::UnknownOutcome) => 6,
+        _ => 1,
+    };
+    assert_eq!(fault.fired(), sends, "{case}");
     assert_eq!(
         at.stored() == before,
         then == Then::Kept,
@@ -115,6 +120,7 @@ async fn bi_31_to_bi_35_a_lifetime_that_is_odd_is_put_up_with_and_told() {
         let next = usize::from(seconds == Some(0));
         assert_eq!(at.token_requests() - refreshes, next, "{case}");
         at.bed.server.revoke_access_tokens();
+        at.bed.clock.advance(Duration::from_secs(5));
         let answer = session.http().get(at.bed.server.api_url()).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{case}");
         assert_eq!(

@@ -183,6 +183,8 @@ async fn rr_14_rr_20_rr_21_rr_22_no_other_answer_ends_a_session() {
     answers.push(json_answer(200, json!({ "token_type": "Bearer" })));
     answers.push(json_answer(200, json!({ "error": "server_error" })));
     answers.push(Answer::Fails(Delivery::UnknownOutcome));
+    // Whoever fails, or has too much to do, has not looked at the grant.
+    answers.extend([429, 500, 503].map(|status| oauth_error(status, "invalid_grant")));
     for status in [400, 401, 500] {
         for error in [
             "invalid_client",

@@ -11,7 +11,6 @@ import { CLAIMED_HTTPS, startProvider } from './provider.mjs';
 
 const LIMIT = { timeout: 90_000 };
 // Shown as failing, and counted as that once the marks are gone.
-const NO_RESEND_YET = { ...LIMIT, todo: 'a refresh whose outcome is unknown is not sent again yet' };
 
 let provider;
 let browser;
@@ -63,7 +62,7 @@ test('the answer to the code is lost: the code is not sent again', LIMIT, async 
   assert.equal(error.next_step, 'sign_in_again', story);
 });
 
-test('a refresh is lost on the way to the server: the same token is sent again, and the session lives', NO_RESEND_YET, async (t) => {
+test('a refresh is lost on the way to the server: the same token is sent again, and the session lives', LIMIT, async (t) => {
   const { code, story } = await signInWith(t, (number, ctx, next) => (number === 2 ? cut(ctx) : next()));
   assert.equal(code, 0, story);
   const [first, second, ...more] = provider.refreshTokens();
@@ -72,7 +71,7 @@ test('a refresh is lost on the way to the server: the same token is sent again, 
   assert.equal(provider.tokenRequests(), 3, story);
 });
 
-test('the answer to a refresh is lost at a server without grace: the session ends as lost by rotation', NO_RESEND_YET, async (t) => {
+test('the answer to a refresh is lost at a server without grace: the session ends as lost by rotation', LIMIT, async (t) => {
   const { code, story, error } = await signInWith(t, async (number, ctx, next) => {
     await next();
     if (number === 2) cut(ctx);
@@ -85,7 +84,7 @@ test('the answer to a refresh is lost at a server without grace: the session end
   assert.equal(error.next_step, 'sign_in_again', story);
 });
 
-test('a gateway answers a refresh with a page of its own: the session lives', NO_RESEND_YET, async (t) => {
+test('a gateway answers a refresh with a page of its own: the session lives', LIMIT, async (t) => {
   const { code, story } = await signInWith(t, (number, ctx, next) => {
     if (number !== 2) return next();
     ctx.status = 502;

@@ -10,14 +10,13 @@ use gatepass::{
     SessionState, SignInOptions, SignOut, Stage, WaitingSignIn,
 };
 
-use crate::support::{HurriedClock, TestBed, paths, token_requests, until};
+use crate::support::{TestBed, paths, token_requests, until};
 
 const REDIRECT: &str = "com.example.app:/callback";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn app(bed: &TestBed) -> Client {
-    let clock = Arc::new(HurriedClock(bed.clock.clone()));
-    bed.client_with(|builder| builder.redirect(REDIRECT).clock(clock))
+    bed.client_with(|builder| builder.redirect(REDIRECT))
 }
 
 /// The redirect of a sign-in that the process that began it does not live to see.
@@ -481,4 +480,31 @@ async fn a_sign_in_that_was_forgotten_elsewhere_ends_when_its_redirect_comes() {
         (error.kind(), error.code()),
         (ErrorKind::Interrupted, "sign_in_gone")
     );
+}
+
+#[tokio::test]
+async fn forgetting_everything_while_a_sign_in_of_before_is_finished_leaves_nobody_signed_in() {
+    let bed = TestBed::new();
+    let down = waiting(&bed).await;
+    down.lift();
+    let gate = bed.server.fault(Endpoint::JwkSet).next(1).hold_answer().unwrap();
+    let client = app(&bed);
+    let looking = tokio::spawn({
+        let client = client.clone();
+        async move { client.session().await }
+    });
+    gate.arrived(1).await;
+    let forgetting = tokio::spawn({
+        let client = client.clone();
+        async move { client.forget_everything().await }
+    });
+    until(|| bed.everything_stored().contains("forgotten")).await;
+    gate.release();
+    forgetting.await.unwrap().unwrap();
+    assert!(looking.await.unwrap().unwrap().is_none());
+    assert_ne!(client.state().get(), SessionState::SignedIn);
+    assert!(app(&bed).session().await.unwrap().is_none());
+    until(|| paths(&bed.server).contains(&"/revoke".to_owned())).await;
+    client.drain().await;
+    assert!(!bed.everything_stored().contains(bed.server.issuer()));
 }

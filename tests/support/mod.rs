@@ -5,7 +5,6 @@
 #![allow(dead_code, reason = "each test program uses what it needs")]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use gatepass::test_server::{RecordedRequest, TestClock, TestServer, TestServerBuilder};
@@ -28,7 +27,7 @@ impl TestBed {
     }
 
     pub(crate) fn with(adjust: impl FnOnce(TestServerBuilder) -> TestServerBuilder) -> Self {
-        let clock = Arc::new(TestClock::default());
+        let clock = Arc::new(TestClock::hurried());
         let server = adjust(TestServer::builder().clock(clock.clone()))
             .start()
             .unwrap();
@@ -187,32 +186,5 @@ impl UserAgent for IdleBrowser {
     async fn open(&self, request: UserAgentRequest) -> Result<UserAgentReturn, UserAgentFailure> {
         self.0.send_replace(Some(request.authorization_url));
         Ok(UserAgentReturn::Opened)
-    }
-}
-
-/// The clock of an app whose waits of up to a minute are over at once: time passes for the server too.
-#[derive(Debug)]
-pub(crate) struct HurriedClock(pub(crate) Arc<TestClock>);
-
-#[async_trait]
-impl Clock for HurriedClock {
-    fn unix_millis(&self) -> i64 {
-        self.0.unix_millis()
-    }
-
-    fn boot_millis(&self) -> u64 {
-        self.0.boot_millis()
-    }
-
-    fn boot_id(&self) -> Option<String> {
-        self.0.boot_id()
-    }
-
-    async fn sleep_until(&self, boot_millis: u64) {
-        let wait = boot_millis.saturating_sub(self.boot_millis());
-        if wait <= 60_000 {
-            self.0.advance(Duration::from_millis(wait));
-        }
-        self.0.sleep_until(boot_millis).await;
     }
 }

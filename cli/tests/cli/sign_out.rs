@@ -47,7 +47,7 @@ async fn without_the_server_the_user_is_signed_out_here_and_told() {
     let output = world.expect(6, &["sign-out", "--json"]);
     let events = events(&output);
     assert_eq!(names(&events), ["signed_out", "error"]);
-    assert_eq!(events[0]["revocation"], "failed");
+    assert_eq!(events[0]["revocation"], "queued");
     world.expect(10, &["status"]);
 }
 
