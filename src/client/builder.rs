@@ -12,11 +12,11 @@ use crate::adapters::executor::Executor;
 use crate::adapters::memory::{MemoryStorage, SingleProcess};
 use crate::adapters::random::SystemRandom;
 use crate::adapters::system_clock::SystemClock;
-use crate::error::{Error, Result, Stage};
+use crate::error::{Error, Result};
 use crate::ports::{
     Clock, EventSink, HttpTransport, NoEvents, Ports, ProcessLock, Random, SecureStorage, Spawner, UserAgent,
 };
-use crate::protocol::endpoint::{self, AllowHttpOnLoopback, TransportPolicy};
+use crate::protocol::endpoint::{AllowHttpOnLoopback, TransportPolicy};
 use crate::protocol::issuer::Issuer;
 use crate::protocol::redirect::RedirectUri;
 use crate::protocol::scope::Scope;
@@ -362,6 +362,8 @@ pub(crate) fn origin(text: &str, policy: TransportPolicy) -> Result<url::Origin>
 fn default_transport(issuer: &Issuer, policy: TransportPolicy) -> Result<Arc<dyn HttpTransport>> {
     #[cfg(feature = "http")]
     {
+        use crate::error::Stage;
+        use crate::protocol::endpoint;
         let server = endpoint::parse(issuer.as_str(), "the issuer", Stage::Discovery, policy)?;
         let transport = crate::adapters::reqwest::ReqwestTransport::toward(&server)?;
         Ok(Arc::new(transport))
