@@ -51,9 +51,10 @@ impl Issuer {
         }
         // `https:host` and `https:///host` mean the same to a URL parser, and the places of the metadata are made of the
         // text.
-        let has_host = text
-            .split_once("://")
-            .is_some_and(|(_, rest)| !rest.starts_with('/'));
+        let rest = text.get(url.scheme().len()..).unwrap_or_default();
+        let has_host = rest
+            .strip_prefix("://")
+            .is_some_and(|rest| !rest.starts_with('/'));
         if !has_host {
             return refuse(
                 "issuer_malformed",
@@ -161,6 +162,7 @@ mod tests {
             "https:///login.example.com",
             "https:login.example.com",
             "https:/login.example.com",
+            "https:/login.example.com/a://b",
         ] {
             let error = Issuer::parse(bad, TransportPolicy::default()).unwrap_err();
             assert_eq!(error.clause(), Some("RFC 8414 §2"), "{bad:?}");

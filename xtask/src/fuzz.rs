@@ -393,8 +393,8 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// Adds to the corpus in the repository what reaches code that it does not reach yet. Edges only: inputs that pass the
-/// same way more often would be many, and teach little.
+/// Adds to the corpus in the repository what reaches code that it does not reach yet. Short inputs and edges only: those
+/// that pass the same way more often would be many, and teach little.
 fn minimise(place: &Place, target: &Target) -> Result<()> {
     let program = program(&folder(place).join("build"), target.name)?;
     let kept = place.at("fuzz/corpus").join(target.name);
@@ -406,7 +406,12 @@ fn minimise(place: &Place, target: &Target) -> Result<()> {
     let count = |folder: &Path| fs::read_dir(folder).map_or(0, Iterator::count);
     let before = count(&kept);
     let mut command = Command::new(program);
-    command.args(["-merge=1", "-use_counters=0", "-max_len=1024", "-timeout=60"]);
+    command.args([
+        "-set_cover_merge=1",
+        "-use_counters=0",
+        "-max_len=96",
+        "-timeout=60",
+    ]);
     command.arg(&kept).arg(&grown);
     run::quiet(command)?;
     println!(
