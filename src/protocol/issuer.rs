@@ -61,6 +61,12 @@ impl Issuer {
                 "does not have two slashes and a host after its scheme",
             );
         }
+        // A URL parser takes the segment before a `..` away, and in the places of the metadata that may be `.well-known`.
+        let goes_up =
+            |segment: &str| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | "..");
+        if rest.split('/').any(goes_up) {
+            return refuse("issuer_malformed", "has a `.` or `..` in its path");
+        }
         if text.contains('?') || text.contains('#') {
             return refuse("issuer_malformed", "has a query or a fragment");
         }
@@ -163,6 +169,8 @@ mod tests {
             "https:login.example.com",
             "https:/login.example.com",
             "https:/login.example.com/a://b",
+            "https://login.example.com/../tenant",
+            "https://login.example.com/a/%2E%2e",
         ] {
             let error = Issuer::parse(bad, TransportPolicy::default()).unwrap_err();
             assert_eq!(error.clause(), Some("RFC 8414 §2"), "{bad:?}");
