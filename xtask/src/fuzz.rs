@@ -113,8 +113,11 @@ const TARGETS: [Target; 12] = [
     },
 ];
 
-/// No input is longer. Limits further up are the unit tests' business.
-const MAX_INPUT_BYTES: &str = "2048";
+/// No input is longer, in bytes. Limits further up are the unit tests' business. Under instrumentation the host names of long
+/// URIs take milliseconds (IDNA), so those are shorter.
+fn max_input(name: &str) -> usize {
+    if name == "redirect_uri" { 192 } else { 2048 }
+}
 
 /// Runs what was asked for; `false` if something was found, or not found that should have been.
 pub(crate) fn fuzz(place: &Place, arguments: &FuzzArguments) -> Result<bool> {
@@ -268,7 +271,7 @@ fn execute(root: &Path, work: &Path, program: &Path, name: &'static str, runs: u
     let mut command = Command::new(program);
     command.args([
         format!("-runs={runs}"),
-        format!("-max_len={MAX_INPUT_BYTES}"),
+        format!("-max_len={}", max_input(name)),
         "-timeout=60".to_owned(),
         "-print_final_stats=1".to_owned(),
         format!("-artifact_prefix={}/", findings.display()),
