@@ -51,14 +51,21 @@ impl Issuer {
         }
         // `https:host` and `https:///host` mean the same to a URL parser, and the places of the metadata are made of the
         // text.
-        let has_host = text
-            .split_once("://")
-            .is_some_and(|(_, rest)| !rest.starts_with('/'));
+        let rest = text.get(url.scheme().len()..).unwrap_or_default();
+        let has_host = rest
+            .strip_prefix("://")
+            .is_some_and(|rest| !rest.starts_with('/'));
         if !has_host {
             return refuse(
                 "issuer_malformed",
                 "does not have two slashes and a host after its scheme",
             );
+        }
+        // A URL parser takes the segment before a `..` away, and in the places of the metadata that may be `.well-known`.
+        let goes_up =
+            |segment: &str| matches!(&*segment.to_ascii_lowercase().replace("%2e", "."), "." | "..");
+        if rest.split('/').any(goes_up) {
+            return refuse("issuer_malformed", "has a `.` or `..` in its path");
         }
         if text.contains('?') || text.contains('#') {
             return refuse("issuer_malformed", "has a query or a fragment");
@@ -167,6 +174,9 @@ mod tests {
             "https:///login.example.com",
             "https:login.example.com",
             "https:/login.example.com",
+            "https:/login.example.com/a://b",
+            "https://login.example.com/../tenant",
+            "https://login.example.com/a/%2E%2e",
         ] {
             let error = Issuer::parse(bad, TransportPolicy::default()).unwrap_err();
             assert_eq!(error.clause(), Some("RFC 8414 §2"), "{bad:?}");
