@@ -26,10 +26,13 @@ struct Marked;
 impl Random for Marked {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), RandomFailure> {
         static DRAWS: AtomicU8 = AtomicU8::new(0);
-        buffer.fill(0x5a);
-        let number = DRAWS.fetch_add(1, Ordering::SeqCst);
-        for (to, from) in buffer.iter_mut().zip(MARK_OCTETS.iter().chain([&number])) {
-            *to = *from;
+        // Several texts may be made of one draw.
+        for buffer in buffer.chunks_mut(32) {
+            buffer.fill(0x5a);
+            let number = DRAWS.fetch_add(1, Ordering::SeqCst);
+            for (to, from) in buffer.iter_mut().zip(MARK_OCTETS.iter().chain([&number])) {
+                *to = *from;
+            }
         }
         Ok(())
     }
