@@ -80,10 +80,11 @@ pub(super) fn unguessable(data: &[u8]) -> String {
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether text that a server sent was made fit to be shown.
+/// Whether text that a server sent was made fit to be shown. "(redacted)" may stand in it for eight characters or more after
+/// it was cut, which makes it up to a quarter longer.
 pub(super) fn is_clean(text: &str, max: usize) -> bool {
     let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
-    text.chars().count() <= max && !text.chars().any(|c| c.is_control() || turns(c))
+    text.chars().count() <= max + max / 4 && !text.chars().any(|c| c.is_control() || turns(c))
 }
 
 /// JSON as another reader sees it: it takes the last of two members of one name, and no number larger than a float.

@@ -114,7 +114,9 @@ fn wanted(answer: &Answer<'_>, no_answer: bool) -> Wanted {
     if answer.status.is_redirection() {
         return old;
     }
-    if said("error") == Some("invalid_grant") {
+    // A server that fails, or has too much to do, has not looked at the grant.
+    let looked = !answer.status.is_server_error() && answer.status != StatusCode::TOO_MANY_REQUESTS;
+    if looked && said("error") == Some("invalid_grant") {
         return Wanted::Over;
     }
     let is_answer =

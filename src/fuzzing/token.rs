@@ -60,7 +60,12 @@ pub fn token_response(data: &[u8]) {
         TokenAnswer::GrantRefused(_) => {
             // Only the server's own word, in an answer that is OAuth's.
             assert_eq!(said("error"), Some("invalid_grant"));
-            assert!(!answer.status.is_redirection());
+            assert!(!answer.status.is_redirection() && !answer.status.is_server_error());
+            assert_ne!(
+                answer.status.as_u16(),
+                429,
+                "a server with too much to do looked at nothing"
+            );
         }
         TokenAnswer::Rejected(error) => {
             assert!(!answer.status.is_server_error(), "a 5xx leaves the outcome open");
