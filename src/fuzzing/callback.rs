@@ -184,6 +184,10 @@ fn made_by_a_server(code: &str, state: &str, iss: &str) {
         assert_eq!(accepted.is_ok(), expected, "{code:?} {state:?} {iss:?}");
         let Ok(valid) = accepted else { continue };
         assert_eq!(valid.code().expose(), code);
+        let mut written = String::from("code=");
+        form::append(&mut written, code);
+        let read = Form::parse(&written).map_err(drop).unwrap();
+        assert_eq!(read.get("code"), Some(code), "written, and read otherwise");
 
         // One letter more or less is another state.
         for other in [&state[1..], &format!("{state}x")] {

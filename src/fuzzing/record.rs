@@ -1,12 +1,15 @@
 //! Records in storage: whole or a typed error, never "no session", and the same again when they are written.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::input::has_fraction;
+use super::session::Virtual;
 use crate::adapters::memory::MemoryStorage;
-use crate::client::flow::{FlowRecord, Progress};
+use crate::client::flow::{FlowRecord, Forgotten, Progress};
 use crate::error::{EndReason, ErrorKind};
-use crate::ports::{Generation, SecureStorage};
+use crate::ports::{Clock as _, Generation, SecureStorage};
 use crate::protocol::json::Object;
 use crate::protocol::redirect::RedirectUri;
 use crate::protocol::target::Target;
@@ -14,7 +17,7 @@ use crate::protocol::token::RefreshToken;
 use crate::session::StoredSession;
 use crate::session::knowledge::Document;
 use crate::session::names::Names;
-use crate::session::record::{SessionRecord, SignedIn, Standing};
+use crate::session::record::{SentAt, SessionRecord, SignedIn, Standing};
 
 /// The input is a record as it stands in storage: of a session, of a sign-in, or of what is known of a server.
 pub fn stored_record(data: &[u8]) {
@@ -119,6 +122,20 @@ fn tokens<'a>(signed_in: &SignedIn, text: &impl Fn(&'static str) -> Option<&'a s
     assert_eq!(id_token, text("id_token"));
     let found = signed_in.token_for(&Target::default());
     assert_eq!(found.map(|access| access.token.expose()), access_token);
+    // None of them may be in an error.
+    for token in [refresh_token, access_token, id_token].into_iter().flatten() {
+        assert!(signed_in.secrets().contains(&token));
+    }
+    let clock = Virtual::default();
+    if let Some(journal) = &signed_in.journal {
+        assert!(signed_in.last_attempt() >= journal.number);
+        assert!(
+            journal.begun.is_some() || journal.age(&clock) == u64::MAX,
+            "begun nobody knows when"
+        );
+    }
+    let expiry = SentAt::now(&clock).expiry(Duration::from_millis(signed_in.last_attempt()));
+    assert!(expiry.boot_millis >= clock.boot_millis() && expiry.unix_millis >= clock.unix_millis());
     // The bound on tokens for other targets is kept, and the newest stays.
     let mut more = signed_in.clone();
     if let Some(access) = &signed_in.access_token {
@@ -133,6 +150,10 @@ fn tokens<'a>(signed_in: &SignedIn, text: &impl Fn(&'static str) -> Option<&'a s
 }
 
 fn sign_in(data: &[u8]) {
+    if let Some(forgotten) = Forgotten::decode(data) {
+        let again = Forgotten::decode(&forgotten.encode()).unwrap();
+        assert_eq!(again.unix_millis, forgotten.unix_millis);
+    }
     let has_fraction = Object::parse(data).is_ok_and(|d| d.0.values().any(has_fraction));
     let record = match FlowRecord::decode(data) {
         Ok(record) => record,
@@ -156,6 +177,8 @@ fn sign_in(data: &[u8]) {
         assert!(was.matches(is.expose()));
     }
     assert_eq!(again.verifier.expose(), record.verifier.expose());
+    assert_eq!(again.secrets(), record.secrets());
+    assert!(record.secrets().contains(&record.verifier.expose()));
     assert_eq!(
         (
             &again.client_id,

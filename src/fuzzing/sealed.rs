@@ -21,6 +21,11 @@ pub fn sealed_record(data: &[u8]) {
         arbitrary(found);
         return;
     }
+    match DataKey::from_slice(data) {
+        Some(key) => assert_eq!((key.bytes().as_slice(), data.len()), (data, 32)),
+        None => assert_ne!(data.len(), 32),
+    }
+    assert_eq!(DataKey::from_slice(KEY.bytes()).unwrap().id(), KEY.id());
     let (name, rest) = first_line(data);
     let (edits, value) = first_line(rest);
     let Ok(name) = std::str::from_utf8(name) else {

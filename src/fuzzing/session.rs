@@ -314,7 +314,7 @@ impl HttpTransport for Script {
 
 /// Time that moves only when it is told to; whoever sleeps wakes at once.
 #[derive(Debug, Default)]
-struct Virtual(AtomicU64);
+pub(super) struct Virtual(AtomicU64);
 
 impl Virtual {
     fn advance(&self, millis: u64) {
