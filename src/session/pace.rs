@@ -59,8 +59,11 @@ impl Pace {
         Ok(())
     }
 
-    pub(super) fn begun(&self, now: u64) {
-        lock(&self.0).begun = Some(now);
+    /// One that the app asked for by name, or that nobody could do without, says nothing about a loop.
+    pub(super) fn begun(&self, now: u64, want: Want) {
+        if want == Want::Soon {
+            lock(&self.0).begun = Some(now);
+        }
     }
 
     /// The server answered with tokens.
@@ -119,7 +122,9 @@ mod tests {
     fn rr_32_who_has_a_token_waits_five_seconds_for_the_next() {
         let pace = Pace::default();
         assert_eq!(code(pace.admit(0, Want::Soon)), "admitted");
-        pace.begun(1_000);
+        pace.begun(500, Want::Now);
+        assert_eq!(code(pace.admit(600, Want::Soon)), "admitted");
+        pace.begun(1_000, Want::Soon);
         pace.succeeded();
         assert_eq!(code(pace.admit(5_999, Want::Soon)), "refresh_too_soon");
         assert_eq!(code(pace.admit(5_999, Want::Now)), "admitted");

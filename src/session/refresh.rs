@@ -160,7 +160,7 @@ impl Refresh {
         *lock(&self.slot.last_attempt) = Some(attempt_id.to_owned());
         self.write_journal(&mut current, Some(journal)).await?;
         attempt.journalled();
-        self.slot.pace.begun(clock.boot_millis());
+        self.slot.pace.begun(clock.boot_millis(), self.want);
 
         let outcome = self
             .send(&server, current, &refresh_token, attempt_id, attempt, locked)

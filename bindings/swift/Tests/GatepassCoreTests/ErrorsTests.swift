@@ -16,7 +16,7 @@ private let secret = "hunter2-refresh-token"
     #expect(error.kind == "protocol")
     #expect(error.stage == "callback")
     #expect(error.clause != nil)
-    #expect(error.nextStep == "sign_in_again")
+    #expect(error.nextStep == "none")
     #expect(!everything(in: error).contains(secret))
     #expect(world.tokenRequests == 0)
 

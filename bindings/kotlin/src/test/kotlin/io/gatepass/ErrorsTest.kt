@@ -36,7 +36,7 @@ class ErrorsTest {
             assertEquals("protocol", error.kind)
             assertEquals("callback", error.stage)
             assertNotNull(error.clause)
-            assertEquals("sign_in_again", error.nextStep)
+            assertEquals("none", error.nextStep)
             assertFalse(SECRET in everythingIn(error))
             assertEquals(0uL, world.tokenRequests())
 
