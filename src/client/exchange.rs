@@ -44,10 +44,9 @@ impl Accepted {
             }
         };
         let mut outcome = outcome.map_err(|error| {
-            let error = error.without(&self.flow.secrets());
-            error
-                .without(&[self.callback.code().expose()])
-                .with_diagnostic_id(&id)
+            let mut secrets = self.flow.secrets();
+            secrets.push(self.callback.code().expose());
+            error.without(&secrets).with_diagnostic_id(&id)
         });
         if over && inner.is_forgotten(&self.key, self.stored).await {
             // It goes as well, though it was stored meanwhile.

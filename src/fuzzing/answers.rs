@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::http::StatusCode;
 use url::Url;
 
-use super::input::{Answer, is_clean};
+use super::input::{Answer, has_clean_texts, is_clean};
 use crate::error::{Error, Stage};
 use crate::protocol::answer;
 use crate::protocol::json::Object;
@@ -148,17 +148,7 @@ fn is_fit_to_be_shown(error: &Error, status: StatusCode) {
         "a text that forges a log: {error:?}"
     );
     if let Some(server) = error.server() {
-        assert!(server.error.as_deref().is_none_or(|text| is_clean(text, 128)));
-        assert!(
-            server
-                .description
-                .as_deref()
-                .is_none_or(|text| is_clean(text, 512))
-        );
+        has_clean_texts(server);
         assert!(server.status.is_none_or(|known| known == status.as_u16()));
-        if let Some(uri) = &server.uri {
-            let url = Url::parse(uri).unwrap();
-            assert_eq!((url.scheme(), url.as_str()), ("https", uri.as_str()));
-        }
     }
 }

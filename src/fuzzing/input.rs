@@ -3,6 +3,9 @@
 use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
+use url::Url;
+
+use crate::error::ServerError;
 
 /// The first line and what comes after it.
 pub(super) fn first_line(data: &[u8]) -> (&[u8], &[u8]) {
@@ -85,6 +88,21 @@ pub(super) fn unguessable(data: &[u8]) -> String {
 pub(super) fn is_clean(text: &str, max: usize) -> bool {
     let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
     text.chars().count() <= max + max / 4 && !text.chars().any(|c| c.is_control() || turns(c))
+}
+
+/// What a server said of an error, as it is shown: no text forges a log, and a link leads to a page by https.
+pub(super) fn has_clean_texts(server: &ServerError) {
+    assert!(server.error.as_deref().is_none_or(|text| is_clean(text, 128)));
+    assert!(
+        server
+            .description
+            .as_deref()
+            .is_none_or(|text| is_clean(text, 512))
+    );
+    if let Some(uri) = &server.uri {
+        let url = Url::parse(uri).unwrap();
+        assert_eq!((url.scheme(), url.as_str()), ("https", uri.as_str()));
+    }
 }
 
 /// JSON as another reader sees it: it takes the last of two members of one name, and no number larger than a float.

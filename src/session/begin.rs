@@ -146,18 +146,19 @@ fn grant_of_another(old: &SessionRecord, new: &SignedIn) -> Option<RefreshToken>
 
 /// Somebody is signed in, and it is certainly the same user.
 pub(super) fn is_of_the_same_user(old: &SessionRecord, new: &SignedIn) -> bool {
-    let subject = |session: &SignedIn| session.claims.as_ref().map(|claims| claims.subject().to_owned());
-    let old = old.signed_in().and_then(subject);
-    old.is_some() && old == subject(new)
+    old.signed_in()
+        .is_some_and(|old| same_user(old, new) == Some(true))
 }
 
-/// Of the same user, or nobody can tell.
+/// Somebody is signed in, and it may be the same user.
 fn may_be_the_same_grant(old: &SessionRecord, new: &SignedIn) -> bool {
-    let Some(old) = old.signed_in() else { return false };
-    match (&old.claims, &new.claims) {
-        (Some(was), Some(is)) => was.subject() == is.subject(),
-        _ => true,
-    }
+    old.signed_in()
+        .is_some_and(|old| same_user(old, new) != Some(false))
+}
+
+/// `None` if nobody can tell.
+fn same_user(old: &SignedIn, new: &SignedIn) -> Option<bool> {
+    Some(old.claims.as_ref()?.subject() == new.claims.as_ref()?.subject())
 }
 
 /// Whether a stored session came from the very sign-in that is about to be stored: it was finished before, and its tokens

@@ -1,6 +1,6 @@
 //! What an accident or an attack leaves behind: records that cannot be read, sign-ins that wait, stores that are no place.
 
-use gatepass::test_server::{CannedAnswer, Endpoint, TestServer};
+use gatepass::test_server::{CannedAnswer, Endpoint, PlannedFault, TestServer};
 
 use crate::support::{Running, World, at, events, names, stderr, stdout};
 
@@ -61,23 +61,29 @@ async fn a_damaged_record_can_be_forgotten_where_it_is_said_whose_it_is() {
     world.expect(10, &["status"]);
 }
 
+/// A sign-in whose tokens are stored and wait for keys, and the fault that keeps those away.
+async fn awaiting_keys(world: &World, server: &TestServer) -> (Running, PlannedFault) {
+    let down = server
+        .fault(Endpoint::JwkSet)
+        .every()
+        .answer(CannedAnswer::status(503))
+        .unwrap();
+    let mut program = Running::start(world.gatepass(&at(server, &[])));
+    program.visit(server, 0).await;
+    let asked = down.fired();
+    // The keys are asked for ahead of the redirect as well: this time it is for the tokens, which are stored by then.
+    while down.fired() < asked.max(1) + 1 {
+        tokio::task::yield_now().await;
+    }
+    (program, down)
+}
+
 #[tokio::test]
 async fn a_sign_in_that_waits_for_keys_is_finished_by_the_next_command() {
     let server = TestServer::start().unwrap();
     for verb in ["status", "token"] {
         let world = World::new();
-        let down = server
-            .fault(Endpoint::JwkSet)
-            .every()
-            .answer(CannedAnswer::status(503))
-            .unwrap();
-        let mut program = Running::start(world.gatepass(&at(&server, &[])));
-        program.visit(&server, 0).await;
-        let asked = down.fired();
-        // The keys are asked for ahead of the redirect as well: this time it is for the tokens, which are stored by then.
-        while down.fired() < asked.max(1) + 1 {
-            tokio::task::yield_now().await;
-        }
+        let (mut program, down) = awaiting_keys(&world, &server).await;
         program.child.kill().unwrap();
         program.child.wait().unwrap();
         let waiting = world.run(&["status"]);
@@ -97,17 +103,7 @@ async fn a_sign_in_that_waits_for_keys_is_finished_by_the_next_command() {
 async fn a_signal_while_keys_are_awaited_ends_the_program_and_keeps_the_tokens() {
     let server = TestServer::start().unwrap();
     let world = World::new();
-    let down = server
-        .fault(Endpoint::JwkSet)
-        .every()
-        .answer(CannedAnswer::status(503))
-        .unwrap();
-    let mut program = Running::start(world.gatepass(&at(&server, &[])));
-    program.visit(&server, 0).await;
-    let asked = down.fired();
-    while down.fired() < asked.max(1) + 1 {
-        tokio::task::yield_now().await;
-    }
+    let (mut program, down) = awaiting_keys(&world, &server).await;
     program.signal("-TERM");
     // Without an end of its own it would take the library's 90 s.
     let begun = std::time::Instant::now();
