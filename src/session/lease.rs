@@ -21,14 +21,29 @@ const LOCK_POLL_MILLIS: u64 = 50;
 /// What a refresh runs under.
 pub(super) enum Lease {
     /// The lock, given back when this is dropped.
-    Held { _guard: LockGuard },
+    Held { _guard: LockGuard, ends: u64 },
     /// Nothing: there is no lock here, or its holder's lease is over.
     Without,
 }
 
 impl Lease {
     pub(super) fn is_held(&self) -> bool {
-        matches!(self, Self::Held { .. })
+        self.ends().is_some()
+    }
+
+    /// By the boot clock: from here on other processes go on without the lock.
+    pub(super) fn ends(&self) -> Option<u64> {
+        match self {
+            Self::Held { ends, .. } => Some(*ends),
+            Self::Without => None,
+        }
+    }
+
+    /// A new attempt begins under it.
+    pub(super) fn renew(&mut self, now: u64) {
+        if let Self::Held { ends, .. } = self {
+            *ends = now.saturating_add(LEASE_MILLIS);
+        }
     }
 }
 
@@ -49,7 +64,10 @@ impl Refresh {
             match answer.await {
                 Ok(Ok(Some(guard))) => {
                     *lock(&self.slot.lock_busy_since) = None;
-                    return Ok(Lease::Held { _guard: guard });
+                    return Ok(Lease::Held {
+                        _guard: guard,
+                        ends: now.saturating_add(LEASE_MILLIS),
+                    });
                 }
                 Ok(Ok(None)) => {
                     let busy_since = *lock(&self.slot.lock_busy_since).get_or_insert(now);

@@ -40,9 +40,7 @@ pub(crate) struct Slot {
     /// Epoch and generation last published: an older record that arrives late is not.
     newest: Mutex<(u64, u64)>,
     pub(super) flight: Mutex<Option<Flight>>,
-    pub(super) gate: gate::Gate,
-    /// Refreshed tokens that storage refused to take. They are newer than anything stored.
-    pub(super) held: Mutex<Option<SessionRecord>>,
+    pub(super) gate: Arc<gate::Gate>,
     pub(super) pace: Pace,
     /// By the boot clock: since when another process was seen holding the lock, without a pause.
     pub(super) lock_busy_since: Mutex<Option<u64>>,
@@ -63,7 +61,6 @@ impl Slot {
             state: watch::Sender::new(SessionState::Loading),
             newest: Mutex::new((0, 0)),
             flight: Mutex::new(None),
-            held: Mutex::new(None),
             pace: Pace::default(),
             lock_busy_since: Mutex::new(None),
             last_attempt: Mutex::new(None),
