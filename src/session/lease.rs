@@ -47,6 +47,24 @@ impl Lease {
     }
 }
 
+/// Another process was seen holding the lock, from one instant to another by the boot clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SeenBusy {
+    since: u64,
+    last: u64,
+}
+
+impl SeenBusy {
+    /// It is busy now; for how long, in milliseconds. Nobody looks between two waits: if those are further apart than one
+    /// lasts, it may have been free in between, and this is another holder.
+    fn again(seen: &mut Option<Self>, now: u64) -> u64 {
+        let before = seen.filter(|seen| now.saturating_sub(seen.last) <= LOCK_PATIENCE_MILLIS);
+        let since = before.map_or(now, |seen| seen.since);
+        *seen = Some(Self { since, last: now });
+        now.saturating_sub(since)
+    }
+}
+
 impl Refresh {
     /// Polled, so that it can be given up (the lock of another process may be held into suspension).
     pub(super) async fn lease(&self) -> Result<Lease> {
@@ -63,16 +81,16 @@ impl Refresh {
             let now = clock.boot_millis();
             match answer.await {
                 Ok(Ok(Some(guard))) => {
-                    *lock(&self.slot.lock_busy_since) = None;
+                    *lock(&self.slot.lock_busy) = None;
                     return Ok(Lease::Held {
                         _guard: guard,
                         ends: now.saturating_add(LEASE_MILLIS),
                     });
                 }
                 Ok(Ok(None)) => {
-                    let busy_since = *lock(&self.slot.lock_busy_since).get_or_insert(now);
+                    let busy_for = SeenBusy::again(&mut lock(&self.slot.lock_busy), now);
                     if now >= deadline {
-                        return self.without(now.saturating_sub(busy_since)).await;
+                        return self.without(busy_for).await;
                     }
                     clock.sleep_until(now.saturating_add(LOCK_POLL_MILLIS)).await;
                 }

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::context::Context;
 use super::flight::Flight;
 use super::gate;
+use super::lease::SeenBusy;
 use super::pace::Pace;
 use super::record::{SessionRecord, Standing};
 use super::sessions::Overview;
@@ -42,8 +43,7 @@ pub(crate) struct Slot {
     pub(super) flight: Mutex<Option<Flight>>,
     pub(super) gate: Arc<gate::Gate>,
     pub(super) pace: Pace,
-    /// By the boot clock: since when another process was seen holding the lock, without a pause.
-    pub(super) lock_busy_since: Mutex<Option<u64>>,
+    pub(super) lock_busy: Mutex<Option<SeenBusy>>,
     /// The id of the last attempt that was begun here.
     pub(super) last_attempt: Mutex<Option<String>>,
 }
@@ -62,7 +62,7 @@ impl Slot {
             newest: Mutex::new((0, 0)),
             flight: Mutex::new(None),
             pace: Pace::default(),
-            lock_busy_since: Mutex::new(None),
+            lock_busy: Mutex::new(None),
             last_attempt: Mutex::new(None),
         }
     }
