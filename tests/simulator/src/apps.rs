@@ -85,6 +85,7 @@ pub(crate) struct Apps {
     calls: Arc<Mutex<Vec<Call>>>,
     pages: Arc<Mutex<Vec<Page>>>,
     forgotten: bool,
+    sign_ins: u32,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -102,6 +103,7 @@ impl Apps {
             calls: Arc::default(),
             pages: Arc::default(),
             forgotten: false,
+            sign_ins: 0,
         };
         apps.apps.resize_with(count, || None);
         apps
@@ -291,7 +293,10 @@ impl Apps {
                     if over {
                         state.judge.broken("a session gave a token after its sign-out");
                     }
-                    state.judge.handed_out(token.expose(), state.now, &state.server);
+                    if state.lives(pid) {
+                        let now = state.now;
+                        state.judge.handed_out(token.expose(), pid, now, &state.server);
+                    }
                     Ok(true)
                 }
                 (What::Refresh, Some(handle)) => {
@@ -329,7 +334,8 @@ impl Apps {
     }
 
     pub(crate) fn begin_sign_in(&mut self, app: usize) {
-        self.world.lock().judge.end_was_asked |= !lock(&self.pages).is_empty();
+        self.world.lock().judge.end_was_asked |= self.sign_ins > 0;
+        self.sign_ins += 1;
         let world = Arc::clone(&self.world);
         let pages = Arc::clone(&self.pages);
         let Some(process) = self.process(app) else { return };

@@ -84,13 +84,19 @@ struct AttemptSeen {
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
     pub(crate) violations: Vec<String>,
-    /// What every process would read now and after a power loss.
+    /// What every process would read now.
     pub(crate) durable: Durable,
+    /// Epoch and generation of the last record that was acknowledged as durable.
+    acknowledged: (u64, u64),
+    /// Access tokens that storage did not take from a process.
+    refused_writes: BTreeSet<(Pid, String)>,
     superseded: BTreeSet<String>,
     sent: BTreeMap<String, Vec<Sent>>,
     attempts: BTreeMap<String, AttemptSeen>,
     codes: BTreeMap<String, Vec<(Pid, Option<Heard>)>>,
     durable_access_tokens: BTreeSet<String>,
+    /// Of records that were found on the disk, acknowledged or not.
+    visible_access_tokens: BTreeSet<String>,
     signed_out: BTreeSet<String>,
     /// A server that answers a copy of a request leaves nobody able to tell.
     pub(crate) duplicated: bool,
@@ -121,9 +127,11 @@ impl Judge {
                 new.epoch, new.generation, old.epoch, old.generation
             ));
         }
+        self.acknowledged = (new.epoch, new.generation);
         if let Some(token) = &old.refresh_token
             && new.refresh_token.as_ref() != Some(token)
             && new.lives
+            && new.sign_in == old.sign_in
         {
             self.superseded.insert(token.clone());
         }
@@ -182,21 +190,25 @@ impl Judge {
         }
     }
 
-    /// What the disk holds now, after a process or the machine died. `acknowledged`: and nothing that was called durable may
-    /// be missing.
+    /// Storage did not take a record, or did not say so.
+    pub(crate) fn refused_write(&mut self, record: &[u8], pid: Pid) {
+        let tokens = Durable::parse(record).unwrap_or_default().access_tokens;
+        self.refused_writes
+            .extend(tokens.into_iter().map(|token| (pid, token)));
+    }
+
+    /// What the disk holds now, after something died or failed. What was acknowledged must be there; what was not may be,
+    /// and whoever reads it may use it.
     pub(crate) fn found(&mut self, record: Option<&[u8]>) {
         let found = record.and_then(Durable::parse).unwrap_or_default();
-        if (found.epoch, found.generation) < (self.durable.epoch, self.durable.generation) {
+        if (found.epoch, found.generation) < self.acknowledged {
             self.broken(format!(
-                "a record of epoch {} and generation {} was called durable, and the disk holds {} and {}",
-                self.durable.epoch, self.durable.generation, found.epoch, found.generation
+                "a record of epoch and generation {:?} was called durable, and the disk holds {} and {}",
+                self.acknowledged, found.epoch, found.generation
             ));
         }
-        // What was written and not acknowledged may be there, and whoever reads it may use it.
-        if found.lives {
-            self.durable_access_tokens
-                .extend(found.access_tokens.iter().cloned());
-        }
+        self.visible_access_tokens
+            .extend(found.access_tokens.iter().cloned());
         if let (true, Some("signed_out"), Some(sign_in)) =
             (self.durable.lives, found.ended.as_deref(), &self.durable.sign_in)
         {
@@ -236,8 +248,8 @@ impl Judge {
                 _ => {}
             }
         }
-        let last = before.last().and_then(|sent| sent.heard);
-        if last == Some(Heard::Refused) {
+        let refused = |sent: &Sent| sent.pid == pid && sent.heard == Some(Heard::Refused);
+        if before.iter().any(refused) {
             broken.push(format!("{token} was sent again after it was refused"));
         }
         before.push(Sent {
@@ -306,8 +318,10 @@ impl Judge {
     }
 
     /// A caller was given an access token.
-    pub(crate) fn handed_out(&mut self, access_token: &str, now: u64, server: &Server) {
-        if !self.durable_access_tokens.contains(access_token) {
+    pub(crate) fn handed_out(&mut self, access_token: &str, pid: Pid, now: u64, server: &Server) {
+        let by_itself = (pid, access_token.to_owned());
+        let seen = self.visible_access_tokens.contains(access_token) && !self.refused_writes.contains(&by_itself);
+        if !self.durable_access_tokens.contains(access_token) && !seen {
             self.broken(format!("{access_token} was handed out before it was durable"));
         }
         if server.is_expired(access_token, now) && !self.clock_was_wrong {

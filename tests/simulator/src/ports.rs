@@ -190,18 +190,23 @@ impl SecureStorage for Storage {
         bytes: &[u8],
     ) -> Result<CommitOutcome, StorageFailure> {
         self.call(Port::Commit)?;
-        let outcome = self.files.commit(key, expected, bytes)?;
-        if let CommitOutcome::Committed(_) = outcome
-            && key.as_str().starts_with("session.")
-        {
-            let mut state = self.device.world.lock();
-            let state = &mut *state;
-            if state.lives(self.device.pid) {
-                state.note(|| format!("durable: {}", redacted(bytes)));
-                state.judge.committed(bytes, state.now, &state.server);
+        let outcome = self.files.commit(key, expected, bytes);
+        let mut state = self.device.world.lock();
+        let state = &mut *state;
+        if key.as_str().starts_with("session.") && state.lives(self.device.pid) {
+            match &outcome {
+                Ok(CommitOutcome::Committed(_)) => {
+                    state.note(|| format!("durable: {}", redacted(bytes)));
+                    state.judge.committed(bytes, state.now, &state.server);
+                }
+                Ok(CommitOutcome::Conflict(_)) => {}
+                Err(_) => {
+                    state.judge.refused_write(bytes, self.device.pid);
+                    state.look_at_disk();
+                }
             }
         }
-        Ok(outcome)
+        outcome
     }
 
     fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure> {
