@@ -164,9 +164,5 @@ fn same_user(old: &SignedIn, new: &SignedIn) -> Option<bool> {
 /// Whether a stored session came from the very sign-in that is about to be stored: it was finished before, and its tokens
 /// may have been refreshed since.
 fn is_the_same(old: &SessionRecord, new: &SignedIn) -> bool {
-    let old = match &old.standing {
-        Standing::SignedIn(session) => session.sign_in.as_ref(),
-        Standing::Ended { sign_in, .. } => sign_in.as_ref(),
-    };
-    old.is_some() && old == new.sign_in.as_ref()
+    old.sign_in().is_some() && old.sign_in() == new.sign_in.as_deref()
 }

@@ -21,14 +21,47 @@ const LOCK_POLL_MILLIS: u64 = 50;
 /// What a refresh runs under.
 pub(super) enum Lease {
     /// The lock, given back when this is dropped.
-    Held { _guard: LockGuard },
+    Held { _guard: LockGuard, ends: u64 },
     /// Nothing: there is no lock here, or its holder's lease is over.
     Without,
 }
 
 impl Lease {
     pub(super) fn is_held(&self) -> bool {
-        matches!(self, Self::Held { .. })
+        self.ends().is_some()
+    }
+
+    /// By the boot clock: from here on other processes go on without the lock.
+    pub(super) fn ends(&self) -> Option<u64> {
+        match self {
+            Self::Held { ends, .. } => Some(*ends),
+            Self::Without => None,
+        }
+    }
+
+    /// A new attempt begins under it.
+    pub(super) fn renew(&mut self, now: u64) {
+        if let Self::Held { ends, .. } = self {
+            *ends = now.saturating_add(LEASE_MILLIS);
+        }
+    }
+}
+
+/// Another process was seen holding the lock, from one instant to another by the boot clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SeenBusy {
+    since: u64,
+    last: u64,
+}
+
+impl SeenBusy {
+    /// It is busy now; for how long, in milliseconds. Nobody looks between two waits: if those are further apart than one
+    /// lasts, it may have been free in between, and this is another holder.
+    fn again(seen: &mut Option<Self>, now: u64) -> u64 {
+        let before = seen.filter(|seen| now.saturating_sub(seen.last) <= LOCK_PATIENCE_MILLIS);
+        let since = before.map_or(now, |seen| seen.since);
+        *seen = Some(Self { since, last: now });
+        now.saturating_sub(since)
     }
 }
 
@@ -48,13 +81,16 @@ impl Refresh {
             let now = clock.boot_millis();
             match answer.await {
                 Ok(Ok(Some(guard))) => {
-                    *lock(&self.slot.lock_busy_since) = None;
-                    return Ok(Lease::Held { _guard: guard });
+                    *lock(&self.slot.lock_busy) = None;
+                    return Ok(Lease::Held {
+                        _guard: guard,
+                        ends: now.saturating_add(LEASE_MILLIS),
+                    });
                 }
                 Ok(Ok(None)) => {
-                    let busy_since = *lock(&self.slot.lock_busy_since).get_or_insert(now);
+                    let busy_for = SeenBusy::again(&mut lock(&self.slot.lock_busy), now);
                     if now >= deadline {
-                        return self.without(now.saturating_sub(busy_since)).await;
+                        return self.without(busy_for).await;
                     }
                     clock.sleep_until(now.saturating_add(LOCK_POLL_MILLIS)).await;
                 }

@@ -31,6 +31,7 @@ mod end_session;
 mod flight;
 pub(crate) mod gate;
 mod granted;
+mod held;
 pub(crate) mod knowledge;
 mod lease;
 pub(crate) mod listening;

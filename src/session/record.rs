@@ -224,6 +224,14 @@ impl SessionRecord {
         }
     }
 
+    /// The sign-in that the session came from.
+    pub(super) fn sign_in(&self) -> Option<&str> {
+        match &self.standing {
+            Standing::SignedIn(session) => session.sign_in.as_deref(),
+            Standing::Ended { sign_in, .. } => sign_in.as_deref(),
+        }
+    }
+
     /// Puts the tokens that came last, and the record, under a later generation.
     pub(super) fn raise(&mut self, generation: u64) {
         let was = std::mem::replace(&mut self.generation, generation);

@@ -14,7 +14,7 @@ use tracing::{Instrument as _, debug, debug_span, warn};
 
 use super::context::{COMMIT_ATTEMPTS, Context};
 use super::flight::{Outcome, Progress};
-use super::lease::refresh_busy;
+use super::lease::{Lease, refresh_busy};
 use super::pace::Want;
 use super::record::{Journal, SentAt, SessionRecord, SignedIn, Standing};
 use super::rotation::{Answer, Attempt, LEASE_MILLIS, Next};
@@ -79,9 +79,28 @@ impl Refresh {
         // Whatever can fail without touching the refresh token goes first (RR-04). Only a request needs the server,
         // so without a network what another process refreshed can still be adopted.
         let server = self.context().server().await;
-        let _gate = self.slot.gate.lock().await;
-        let lease = self.lease().await?;
-        self.write_held().await?;
+        let _turn = self.slot.gate.turn().await;
+        let mut lease = match self.slot.kept_lease() {
+            Some(kept) => kept,
+            None => self.lease().await?,
+        };
+        let outcome = self.attempt_under(&mut lease, server, seen, attempt_id).await;
+        // Where storage took nothing, another process must not send the token that these came for.
+        self.slot.keep_lease(lease);
+        outcome
+    }
+
+    async fn attempt_under(
+        &self,
+        lease: &mut Lease,
+        server: Result<Arc<AuthorizationServer>>,
+        seen: u64,
+        attempt_id: &str,
+    ) -> Outcome {
+        // Tokens that storage refused earlier are written before anything is asked for again.
+        if self.slot.write_held().await?.is_some() {
+            lease.renew(self.context().ports.clock.boot_millis());
+        }
         let current = self.reread().await?;
         if let Some(snapshot) = self.adopt(&current.record, seen) {
             return Ok(snapshot);

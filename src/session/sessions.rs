@@ -125,6 +125,18 @@ impl Sessions {
         Ok(sessions)
     }
 
+    /// Tries once more to write what storage refused to take, in a task of its own for each session. Whether there was
+    /// anything to write.
+    pub(crate) fn write_what_is_held(&self) -> bool {
+        let mut any = false;
+        for slot in lock(&self.slots).values().filter(|slot| slot.is_holding()) {
+            any = true;
+            let slot = Arc::clone(slot);
+            self.context.spawn(async move { slot.write_what_is_held().await });
+        }
+        any
+    }
+
     /// Every record of a session of this client, whether it lives or has ended.
     pub(crate) async fn every_slot(&self) -> Result<Vec<Arc<Slot>>> {
         let keys = self.context.list(&self.context.names.sessions()).await?;

@@ -9,6 +9,7 @@
     clippy::panic
 )]
 
+mod held;
 mod refresh;
 mod sign_in;
 mod storage;

@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -43,7 +44,7 @@ impl World {
         Self {
             disk: Arc::default(),
             net: Arc::default(),
-            clock: Arc::new(ImpatientClock(watch::Sender::new(BOOT_MILLIS))),
+            clock: Arc::new(ImpatientClock::at(BOOT_MILLIS)),
             events: Arc::default(),
         }
     }
@@ -199,6 +200,11 @@ impl Disk {
     /// From here on this decides what comes of each request, and may write meanwhile.
     pub(crate) fn plan(&self, plan: impl FnMut(&str, Ask<'_>, &mut Records) -> Fate + Send + 'static) {
         *self.plan.lock().unwrap() = Some(Box::new(plan));
+    }
+
+    /// Takes no session with this in it.
+    pub(crate) fn refuse(&self, part: &'static str) {
+        self.plan(move |_, ask, _| if ask.writes(part) { refused() } else { Fate::Done });
     }
 
     pub(crate) fn behave(&self) {
@@ -497,11 +503,20 @@ fn metadata() -> Value {
 
 /// A clock that jumps over pauses of up to half a minute. Longer waits end when a test lets time pass.
 #[derive(Debug)]
-pub(crate) struct ImpatientClock(watch::Sender<u64>);
+pub(crate) struct ImpatientClock(watch::Sender<u64>, AtomicU64);
 
 impl ImpatientClock {
+    fn at(boot_millis: u64) -> Self {
+        Self(watch::Sender::new(boot_millis), AtomicU64::new(30_000))
+    }
+
     pub(crate) fn advance(&self, millis: u64) {
         self.0.send_modify(|boot| *boot += millis);
+    }
+
+    /// From here on only pauses of up to this are jumped over.
+    pub(crate) fn jump_at_most(&self, millis: u64) {
+        self.1.store(millis, Ordering::SeqCst);
     }
 }
 
@@ -521,7 +536,7 @@ impl Clock for ImpatientClock {
     }
 
     async fn sleep_until(&self, boot_millis: u64) {
-        if boot_millis.saturating_sub(self.boot_millis()) <= 30_000 {
+        if boot_millis.saturating_sub(self.boot_millis()) <= self.1.load(Ordering::SeqCst) {
             self.0.send_modify(|boot| *boot = (*boot).max(boot_millis));
             // Whoever wakes up is not the only one who has something to do.
             tokio::task::yield_now().await;
