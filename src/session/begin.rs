@@ -56,6 +56,7 @@ impl Slot {
         for _ in 0..COMMIT_ATTEMPTS {
             let (least_epoch, least_generation) = self.after_newest();
             let mut grant = None;
+            let mut finished = Vec::new();
             let (epoch, generation, expected) = match self.read_to_replace().await? {
                 Some((Ok(old), _)) if is_the_same(&old, signed_in) => {
                     return Ok(match old.signed_in() {
@@ -67,12 +68,17 @@ impl Slot {
                         None => ControlFlow::Break(Begun::Overtaken { same_grant: false }),
                     });
                 }
+                // It was a session once, and others came after it: whatever was to be done about its grant is done.
+                Some((Ok(old), _)) if signed_in.sign_in.as_deref().is_some_and(|id| old.has_finished(id)) => {
+                    return Ok(ControlFlow::Break(Begun::Overtaken { same_grant: true }));
+                }
                 Some((Ok(old), _)) if give_way && changed_at(&old) > signed_in.since_unix_millis => {
                     let same_grant = may_be_the_same_grant(&old, signed_in);
                     return Ok(ControlFlow::Break(Begun::Overtaken { same_grant }));
                 }
                 Some((Ok(old), stored)) => {
                     grant = grant_of_another(&old, signed_in);
+                    finished = old.finished_by_now();
                     (
                         least_epoch.max(old.epoch.saturating_add(1)),
                         least_generation.max(old.generation.saturating_add(1)),
@@ -94,6 +100,7 @@ impl Slot {
                     issuer: self.context.issuer.as_str().to_owned(),
                     client_id: self.context.client_id.clone(),
                 }),
+                finished,
                 standing: Standing::SignedIn(Box::new(signed_in)),
             };
             let written = self.context.commit(&self.key, expected, record.encode()).await?;

@@ -14,6 +14,7 @@ use tracing::{Instrument as _, debug, debug_span, warn};
 
 use super::context::{COMMIT_ATTEMPTS, Context};
 use super::flight::{Outcome, Progress};
+use super::gate::Refused;
 use super::lease::{Lease, refresh_busy};
 use super::pace::Want;
 use super::record::{Journal, SentAt, SessionRecord, SignedIn, Standing};
@@ -29,6 +30,8 @@ use crate::sync::lock;
 
 /// How long the refusal of a token is doubted where another process may be at it without a lock between them.
 const SECOND_OPINION_MILLIS: u64 = 1_000;
+/// What was read from the store longer ago is read again before a token is sent.
+const STALE_MILLIS: u64 = 2_000;
 
 /// One refresh from the lock to the snapshot.
 pub(super) struct Refresh {
@@ -104,6 +107,12 @@ impl Refresh {
         let current = self.reread().await?;
         if let Some(snapshot) = self.adopt(&current.record, seen) {
             return Ok(snapshot);
+        }
+        if let Some(reason) = self.refused_before(&current.record) {
+            return match self.end_refused(&current, reason).await? {
+                true => Err(ended(reason).with_clause("RFC 6749 §5.2")),
+                false => Err(busy()),
+            };
         }
         if !lease.is_held() {
             self.give_way(&current.record)?;
@@ -204,7 +213,19 @@ impl Refresh {
         let clock = &self.context().ports.clock;
         // A server that answers the same token again with the same tokens counts their life from the first time.
         let sent_at = SentAt::now(&**clock);
+        let journal = current.record.signed_in().and_then(|s| s.journal.as_ref());
+        let age = journal.map_or(0, |journal| journal.age(&**clock));
+        let mut looked_at = clock.boot_millis().saturating_sub(age);
         loop {
+            // A process that is stopped between two lines may wake up when others have gone on without it, and this token was
+            // replaced long ago.
+            while clock.boot_millis().saturating_sub(looked_at) > STALE_MILLIS {
+                looked_at = clock.boot_millis();
+                current = match self.look_again(&current.record, attempt_id).await? {
+                    ControlFlow::Continue(current) => current,
+                    ControlFlow::Break(outcome) => return outcome,
+                };
+            }
             let patience = attempt.sends(clock.boot_millis());
             let body = token::refresh_request(
                 &self.context().client_id,
@@ -252,6 +273,7 @@ impl Refresh {
                     if attempt.is_late(clock.boot_millis()) {
                         return Err(error);
                     }
+                    looked_at = clock.boot_millis();
                     current = match self.look_again(&current.record, attempt_id).await? {
                         ControlFlow::Continue(current) => current,
                         ControlFlow::Break(outcome) => return outcome,
@@ -410,11 +432,27 @@ impl Refresh {
                 ControlFlow::Continue(current) => current,
                 ControlFlow::Break(outcome) => return outcome,
             };
-            if self.end(&current, reason).await? {
+            if self.end_refused(&current, reason).await? {
                 return Err(ended(reason).with_clause("RFC 6749 §5.2"));
             }
         }
         Err(busy())
+    }
+
+    /// Ends the session. Where storage does not take that, it is remembered: the token is not sent again to be told the same.
+    async fn end_refused(&self, current: &Seen, reason: EndReason) -> Result<bool> {
+        *lock(&self.slot.gate.refused) = Some(Refused {
+            epoch: current.record.epoch,
+            generation: current.record.generation,
+            reason,
+        });
+        self.end(current, reason).await
+    }
+
+    /// What the server said of this very token before, if storage did not take it then.
+    fn refused_before(&self, record: &SessionRecord) -> Option<EndReason> {
+        let refused = (*lock(&self.slot.gate.refused))?;
+        (refused.epoch == record.epoch && refused.generation == record.generation).then_some(refused.reason)
     }
 }
 
