@@ -109,7 +109,7 @@ impl Refresh {
             return Ok(snapshot);
         }
         if let Some(reason) = self.refused_before(&current.record) {
-            return match self.end_refused(&current, reason).await? {
+            return match self.end(&current, reason).await? {
                 true => Err(ended(reason).with_clause("RFC 6749 §5.2")),
                 false => Err(busy()),
             };
@@ -420,6 +420,12 @@ impl Refresh {
         reason: EndReason,
         locked: bool,
     ) -> Outcome {
+        // Where storage does not answer now, the token is not sent again later to be told the same.
+        *lock(&self.slot.gate.refused) = Some(Refused {
+            epoch: sent.epoch,
+            generation: sent.generation,
+            reason,
+        });
         if !locked {
             // Whoever was faster may not have written yet, and nothing made us wait for it.
             let clock = &self.context().ports.clock;
@@ -432,21 +438,11 @@ impl Refresh {
                 ControlFlow::Continue(current) => current,
                 ControlFlow::Break(outcome) => return outcome,
             };
-            if self.end_refused(&current, reason).await? {
+            if self.end(&current, reason).await? {
                 return Err(ended(reason).with_clause("RFC 6749 §5.2"));
             }
         }
         Err(busy())
-    }
-
-    /// Ends the session. Where storage does not take that, it is remembered: the token is not sent again to be told the same.
-    async fn end_refused(&self, current: &Seen, reason: EndReason) -> Result<bool> {
-        *lock(&self.slot.gate.refused) = Some(Refused {
-            epoch: current.record.epoch,
-            generation: current.record.generation,
-            reason,
-        });
-        self.end(current, reason).await
     }
 
     /// What the server said of this very token before, if storage did not take it then.

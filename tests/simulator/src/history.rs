@@ -121,7 +121,11 @@ fn script(apps: &mut Apps, rng: &mut Rng, operations: usize) {
                 apps.wait(by);
             }
             92..94 => apps.call(app, What::Forget),
-            94..96 => apps.world.lock().server.end_all(),
+            94..96 => {
+                let mut state = apps.world.lock();
+                state.judge.server_ended_all = true;
+                state.server.end_all();
+            }
             _ => {
                 let direction = if rng.bool() { 1 } else { -1 };
                 apps.world.lock().turn_clock(direction);
@@ -170,14 +174,15 @@ fn recover(apps: &mut Apps, rng: &mut Rng, policy: OnUnknownOutcome) -> Option<b
     let mut usable = false;
     if durable.lives && policy == OnUnknownOutcome::Retry {
         usable = refresh(apps, accepted && !on_its_way);
-        if usable && !on_its_way {
+        if usable && accepted && !on_its_way {
             apps.wait(700_000);
             token(apps);
         }
     }
     let saved = {
         let state = apps.world.lock();
-        let counts = state.judge.lost_response && !state.judge.end_was_asked && policy == OnUnknownOutcome::Retry;
+        let ended = state.judge.end_was_asked || state.judge.server_ended_all;
+        let counts = state.judge.lost_response && !ended && policy == OnUnknownOutcome::Retry;
         counts.then_some(usable)
     };
     stays_signed_out(apps, rng);

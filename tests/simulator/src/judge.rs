@@ -106,6 +106,8 @@ pub(crate) struct Judge {
     pub(crate) lost_response: bool,
     /// Somebody asked for the end of the session, or for another one.
     pub(crate) end_was_asked: bool,
+    /// An administrator ended every grant.
+    pub(crate) server_ended_all: bool,
     pub(crate) refreshes: u64,
 }
 
