@@ -203,7 +203,8 @@ impl Writing<'_> {
         let number = getrandom::u64().map_err(|error| failed(io::Error::other(error)))?;
         let temporary = format!("gatepass.{number:016x}.tmp");
         let directory = &*self.storage.directory;
-        let written = write_new(directory, &temporary, bytes).and_then(|()| directory.rename(&temporary, name));
+        let written =
+            write_new(directory, &temporary, bytes).and_then(|()| directory.rename(&temporary, name));
         if let Err(error) = written {
             drop(directory.remove(&temporary));
             return Err(failed(error));
@@ -294,7 +295,12 @@ impl Writing<'_> {
     /// records can be made durable. A directory that
     /// is removed and made anew so starts above the old one, whose records other processes may still have in mind.
     fn high_water(&self) -> Result<Generation> {
-        let since = self.storage.directory.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = self
+            .storage
+            .directory
+            .now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let mut highest = Generation(u64::try_from(since.as_micros()).unwrap_or(u64::MAX / 2));
         for key in self.storage.names()?.iter().filter_map(|name| record_key(name)) {
             if let Found::Whole(stored) = self.storage.find(&key)? {

@@ -235,7 +235,8 @@ impl Inner {
             Err(error) if error.kind() == ErrorKind::Configuration => return Ok(()),
             Err(_) => return self.clear(key, stored).await,
         };
-        if matches!(flow.progress, Progress::Provisional(_)) && self.has_finished(&flow.diagnostic_id).await? {
+        if matches!(flow.progress, Progress::Provisional(_)) && self.has_finished(&flow.diagnostic_id).await?
+        {
             // Only its removal had failed. Its grant is that of a session, or was given back with one.
             return self.clear(key, stored).await;
         }

@@ -204,6 +204,7 @@ impl World {
                     uncertain: false,
                     number: 3,
                     begun: None,
+                    without_lock: false,
                 }),
                 attempt: 2,
             })),

@@ -73,7 +73,10 @@ impl Slot {
                 Some((Ok(old), stored)) if is_the_same(&old, signed_in) => {
                     if doubtful {
                         // It is there, and nobody knows whether it would outlive a crash.
-                        let written = self.context.commit(&self.key, stored.generation, old.encode()).await?;
+                        let written = self
+                            .context
+                            .commit(&self.key, stored.generation, old.encode())
+                            .await?;
                         if let CommitOutcome::Conflict(_) = written {
                             continue;
                         }
@@ -84,7 +87,12 @@ impl Slot {
                     }));
                 }
                 // It was a session once, and others came after it: whatever was to be done about its grant is done.
-                Some((Ok(old), _)) if signed_in.sign_in.as_deref().is_some_and(|id| old.has_finished(id)) => {
+                Some((Ok(old), _))
+                    if signed_in
+                        .sign_in
+                        .as_deref()
+                        .is_some_and(|id| old.has_finished(id)) =>
+                {
                     return Ok(ControlFlow::Break(Begun::Overtaken { same_grant: true }));
                 }
                 Some((Ok(old), _)) if give_way && changed_at(&old) > signed_in.since_unix_millis => {

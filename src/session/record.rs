@@ -161,6 +161,8 @@ pub(crate) struct Journal {
     pub(crate) number: u64,
     /// When it was begun; `None` in a record that does not say.
     pub(crate) begun: Option<SentAt>,
+    /// It was begun without the lock: that this is free says nothing about whether it still runs.
+    pub(crate) without_lock: bool,
 }
 
 impl Journal {
@@ -407,6 +409,7 @@ pub(crate) fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Val
                 "uncertain": journal.uncertain,
                 "number": journal.number,
                 "begun": journal.begun.as_ref().map(SentAt::to_value),
+                "without_lock": journal.without_lock,
             }),
         );
     }
@@ -427,6 +430,10 @@ pub(crate) fn decode_signed_in(object: &mut Object) -> SignedIn {
         uncertain: journal.get("uncertain").and_then(Value::as_bool).unwrap_or(true),
         number: journal.get("number").and_then(Value::as_u64).unwrap_or_default(),
         begun: journal.get("begun").and_then(SentAt::from_value),
+        without_lock: journal
+            .get("without_lock")
+            .and_then(Value::as_bool)
+            .unwrap_or_default(),
     });
     let claims = match object.0.remove("claims") {
         Some(Value::Object(claims)) => Claims::from_stored(Object(claims)),
@@ -566,6 +573,7 @@ mod tests {
                         boot_id: Some("b".into()),
                         unix_millis: -2,
                     }),
+                    without_lock: false,
                 }),
                 attempt: 4,
             })),
@@ -602,7 +610,7 @@ mod tests {
                 r#"{"access_token":"A","attempt":4,"claims":{"email":"alice@example.com","sub":"alice"},"client_id":"my-app","epoch":3,"#,
                 r#""expiry":{"boot_id":"b","boot_millis":5,"lifetime_millis":60000,"unix_millis":-1},"finished":["gp-0"],"generation":7,"#,
                 r#""id_token":"I","issuer":"https://as.example","journal":{"attempt_id":"x","begun":{"boot_id":"b","#,
-                r#""boot_millis":4,"unix_millis":-2},"number":5,"uncertain":true},"#,
+                r#""boot_millis":4,"unix_millis":-2},"number":5,"uncertain":true,"without_lock":false},"#,
                 r#""others":[{"access_token":"B","target":{"resources":["https://b.example/"],"scope":null},"token_generation":6}],"#,
                 r#""provisional":true,"#,
                 r#""refresh_token":"R","scope":["openid","profile"],"since_unix_millis":9,"token_generation":7,"v":1}"#

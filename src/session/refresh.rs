@@ -114,9 +114,7 @@ impl Refresh {
                 false => Err(busy()),
             };
         }
-        if !lease.is_held() {
-            self.give_way(&current.record)?;
-        }
+        self.give_way(&current.record, lease.is_held())?;
         let known = current.record.clone();
         let refreshed = self
             .refresh(server, current, seen, attempt_id, lease.is_held())
@@ -128,12 +126,14 @@ impl Refresh {
         })
     }
 
-    /// Without a lock nothing but the journal tells that another process is at it.
-    fn give_way(&self, record: &SessionRecord) -> Result<()> {
+    /// Where one of the two has no lock, nothing but the journal tells that another process is at it.
+    fn give_way(&self, record: &SessionRecord, locked: bool) -> Result<()> {
         let journal = record.signed_in().and_then(|session| session.journal.as_ref());
         let own = lock(&self.slot.last_attempt).clone();
         let others = journal.filter(|journal| own.as_ref() != Some(&journal.attempt_id));
         match others {
+            // The lock is ours: who had it before has come to an end, one way or the other.
+            Some(journal) if locked && !journal.without_lock => Ok(()),
             Some(journal) if journal.age(&*self.context().ports.clock) < LEASE_MILLIS => Err(refresh_busy()),
             _ => Ok(()),
         }
@@ -169,6 +169,7 @@ impl Refresh {
             uncertain: session.journal.is_some(),
             number: session.last_attempt().saturating_add(1),
             begun: Some(SentAt::now(&**clock)),
+            without_lock: !locked,
         };
         let policy = self.context().on_unknown_outcome;
         let usable_until = Snapshot::of(&current.record, &self.target, &**clock);

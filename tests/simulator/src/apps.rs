@@ -209,7 +209,9 @@ impl Apps {
             calls.len() - 1
         };
         let world = Arc::clone(&self.world);
-        world.lock().note(|| format!("process {pid}: call {number}: {what}"));
+        world
+            .lock()
+            .note(|| format!("process {pid}: call {number}: {what}"));
         let task = Box::pin(async move {
             let given = work.await;
             let mut state = world.lock();
@@ -303,7 +305,10 @@ impl Apps {
                     let over = handle.signed_out.load(Ordering::Relaxed);
                     handle.session.refresh().await?;
                     if over {
-                        world.lock().judge.broken("a session was refreshed after its sign-out");
+                        world
+                            .lock()
+                            .judge
+                            .broken("a session was refreshed after its sign-out");
                     }
                     Ok(true)
                 }
@@ -354,7 +359,10 @@ impl Apps {
                     return Ok(false);
                 }
                 let (now, unix_seconds) = (state.now, state.true_unix_millis() / 1_000);
-                match state.server.authorize(pending.authorization_url(), now, unix_seconds) {
+                match state
+                    .server
+                    .authorize(pending.authorization_url(), now, unix_seconds)
+                {
                     Some(redirect) => lock(&pages).push(Page {
                         redirect,
                         opened_at: now,
@@ -389,7 +397,11 @@ impl Apps {
             .collect()
         };
         for redirect in due {
-            let app = if rng.u8(0..4) > 0 { 0 } else { rng.usize(0..self.count()) };
+            let app = if rng.u8(0..4) > 0 {
+                0
+            } else {
+                rng.usize(0..self.count())
+            };
             self.call(app, What::Deliver(redirect.clone()));
             if rng.u8(0..8) == 0 {
                 let other = rng.usize(0..self.count());
@@ -495,7 +507,10 @@ impl Apps {
     fn obey(&mut self) {
         let (spawned, orders) = {
             let mut state = self.world.lock();
-            (std::mem::take(&mut state.spawned), std::mem::take(&mut state.orders))
+            (
+                std::mem::take(&mut state.spawned),
+                std::mem::take(&mut state.orders),
+            )
         };
         for (pid, work) in spawned {
             match work {

@@ -218,6 +218,11 @@ impl Port {
         )
     }
 
+    /// Whether most histories never call it.
+    pub(crate) fn is_rare(self) -> bool {
+        matches!(self, Self::Keys | Self::Revoke)
+    }
+
     fn is_storage(self) -> bool {
         matches!(self, Self::Load | Self::Commit | Self::Remove | Self::List)
     }

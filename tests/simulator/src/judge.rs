@@ -322,7 +322,8 @@ impl Judge {
     /// A caller was given an access token.
     pub(crate) fn handed_out(&mut self, access_token: &str, pid: Pid, now: u64, server: &Server) {
         let by_itself = (pid, access_token.to_owned());
-        let seen = self.visible_access_tokens.contains(access_token) && !self.refused_writes.contains(&by_itself);
+        let seen =
+            self.visible_access_tokens.contains(access_token) && !self.refused_writes.contains(&by_itself);
         if !self.durable_access_tokens.contains(access_token) && !seen {
             self.broken(format!("{access_token} was handed out before it was durable"));
         }
@@ -335,9 +336,7 @@ impl Judge {
     pub(crate) fn told_of_end(&mut self, reason: &str) {
         let known = match reason {
             "signed_out" => self.end_was_asked,
-            "expired_or_revoked" | "rotation_lost" => {
-                self.durable.ended.is_some() || self.end_was_asked
-            }
+            "expired_or_revoked" | "rotation_lost" => self.durable.ended.is_some() || self.end_was_asked,
             _ => false,
         };
         if !known {

@@ -36,7 +36,11 @@ fn gone() -> io::Error {
 
 impl Device {
     /// A call that the disk, the storage or the lock answers.
-    fn call<T>(&self, port: Port, answer: impl FnOnce(&mut State, Option<Fault>) -> io::Result<T>) -> io::Result<T> {
+    fn call<T>(
+        &self,
+        port: Port,
+        answer: impl FnOnce(&mut State, Option<Fault>) -> io::Result<T>,
+    ) -> io::Result<T> {
         let mut state = self.world.lock();
         match state.call(self.pid, port) {
             Ok(Some(Fault::Failure)) => Err(io::Error::other("input/output error")),
@@ -399,10 +403,7 @@ impl Future for Sent {
                 None if late => {
                     self.done = true;
                     self.heard(&mut state, Heard::Nothing);
-                    return Poll::Ready(Err(failure(
-                        Delivery::UnknownOutcome,
-                        HttpFailureReason::Timeout,
-                    )));
+                    return Poll::Ready(Err(failure(Delivery::UnknownOutcome, HttpFailureReason::Timeout)));
                 }
                 None => {
                     exchange.waker = Some(context.waker().clone());
@@ -490,10 +491,12 @@ impl HttpTransport for Device {
 impl Device {
     /// Puts a request on the wire. An error without a failure: the process is dead.
     fn post(&self, request: &HttpRequest) -> Result<Sent, Option<HttpFailure>> {
-        let form: Vec<(String, String)> = url::form_urlencoded::parse(&request.body)
-            .into_owned()
-            .collect();
-        let of = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let form: Vec<(String, String)> = url::form_urlencoded::parse(&request.body).into_owned().collect();
+        let of = |name: &str| {
+            form.iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.clone())
+        };
         let path = request.url.path().to_owned();
         let (port, grant) = match (path.as_str(), of("grant_type").as_deref()) {
             ("/token", Some("refresh_token")) => (Port::Refresh, of("refresh_token")),

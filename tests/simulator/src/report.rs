@@ -115,7 +115,11 @@ impl Report {
         table.set_header(["rotation at the server", "sessions with a lost answer", "saved"]);
         for (rotation, (kept, all)) in &self.saved {
             let share = *kept as f64 * 100.0 / (*all).max(1) as f64;
-            table.add_row([rotation.name().to_owned(), all.to_string(), format!("{share:.1} %")]);
+            table.add_row([
+                rotation.name().to_owned(),
+                all.to_string(),
+                format!("{share:.1} %"),
+            ]);
         }
         say(&format!("\n{table}"));
         for (seed, violation) in self.violations.iter().take(SHOWN) {
@@ -126,7 +130,11 @@ impl Report {
             .map(|cell| (self.hits.get(cell).copied().unwrap_or_default(), cell))
             .min();
         if let Some((count, (fault, port))) = rarest {
-            say(&format!("rarest: {} at {}, {count} times", fault.name(), port.name()));
+            say(&format!(
+                "rarest: {} at {}, {count} times",
+                fault.name(),
+                port.name()
+            ));
         }
         say(&format!(
             "{} histories, {} with a fault, median {median} steps, {} refreshes sent, {} violations, {} panics, {:.1} s",

@@ -166,7 +166,10 @@ impl Server {
                 .find(|(key, _)| key == name)
                 .map(|(_, value)| value.into_owned())
         };
-        if of("client_id")? != CLIENT_ID || of("redirect_uri")? != REDIRECT || of("code_challenge_method")? != "S256" {
+        if of("client_id")? != CLIENT_ID
+            || of("redirect_uri")? != REDIRECT
+            || of("code_challenge_method")? != "S256"
+        {
             return None;
         }
         let code = self.next("code");
@@ -217,9 +220,7 @@ impl Server {
                 Answer::json(StatusCode::OK, &json!({}))
             }
             "/token" => match of("grant_type") {
-                "authorization_code" => {
-                    self.exchange(of("code"), of("code_verifier"), now, unix_seconds)
-                }
+                "authorization_code" => self.exchange(of("code"), of("code_verifier"), now, unix_seconds),
                 "refresh_token" => self.refresh(of("refresh_token"), now, unix_seconds),
                 _ => Answer::refused("unsupported_grant_type"),
             },
@@ -389,10 +390,7 @@ fn id_token(nonce: Option<String>, unix_seconds: i64, signed_in_at: i64) -> Opti
     let header = json!({ "alg": "ES256", "kid": "one" });
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let input = format!("{}.{}", part(&header), part(&claims));
-    let signature = KEY
-        .as_ref()?
-        .sign(&SystemRandom::new(), input.as_bytes())
-        .ok()?;
+    let signature = KEY.as_ref()?.sign(&SystemRandom::new(), input.as_bytes()).ok()?;
     Some(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 

@@ -259,7 +259,11 @@ impl State {
 
     pub(crate) fn turn_clock(&mut self, direction: i64) {
         let minutes = self.rng.i64(1..600);
-        let years = if self.rng.u8(0..3) == 0 { self.rng.i64(1..40) } else { 0 };
+        let years = if self.rng.u8(0..3) == 0 {
+            self.rng.i64(1..40)
+        } else {
+            0
+        };
         let by = minutes * 60_000 + years * 365 * 86_400_000;
         self.wall = (self.wall + direction * by).clamp(-(BEGINS - 1), 100 * 365 * 86_400_000);
         self.judge.clock_was_wrong = true;
