@@ -164,7 +164,10 @@ impl Slot {
             } => {}
             Standing::Ended { reason, .. } => {
                 self.publish(&stored);
-                self.give_back_unless_kept(unwritten, None);
+                // On another device the same grant lives on.
+                if *reason != EndReason::DeviceChanged {
+                    self.give_back_unless_kept(unwritten, None);
+                }
                 return Ok(Resolved::Settled(Settled::Overtaken(ended(*reason))));
             }
         }

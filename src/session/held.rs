@@ -92,16 +92,17 @@ impl Slot {
 
     /// They are durable, or of no use any more; the lock goes with them.
     pub(super) fn let_go(&self) {
-        lock(&self.gate.holding).held = None;
+        // The lock that goes with them is given back with no lock of ours held.
+        let held = lock(&self.gate.holding).held.take();
+        drop(held);
     }
 
     /// As [`let_go`](Slot::let_go), if they are of this session: those of another are for whoever tries to write them.
     pub(super) fn let_go_of(&self, epoch: u64) -> Option<SessionRecord> {
-        let mut holding = lock(&self.gate.holding);
-        let held = holding
+        let held = lock(&self.gate.holding)
             .held
-            .take_if(|held| held.unwritten.record.epoch == epoch)?;
-        Some(held.unwritten.record)
+            .take_if(|held| held.unwritten.record.epoch == epoch);
+        held.map(|held| held.unwritten.record)
     }
 
     /// What is held, if it is of this session.
@@ -125,7 +126,7 @@ impl Slot {
     /// The lock that was kept, if its lease is not over.
     pub(super) fn kept_lease(&self) -> Option<Lease> {
         let now = self.context.ports.clock.boot_millis();
-        let lease = lock(&self.gate.holding).held.as_mut()?.lease.take()?;
+        let lease = self.take_lease(|_| true)?;
         lease.ends().is_some_and(|end| now < end).then_some(lease)
     }
 
@@ -212,7 +213,7 @@ impl Slot {
             let due = clock.boot_millis().saturating_add(pause);
             while let Some(end) = self.lease_ends().filter(|end| *end <= due) {
                 clock.sleep_until(end).await;
-                self.end_lease(clock.boot_millis());
+                drop(self.take_lease(|ends| ends <= end));
             }
             clock.sleep_until(due).await;
             self.write_what_is_held().await;
@@ -229,15 +230,9 @@ impl Slot {
         lock(&self.gate.holding).held.as_ref()?.lease.as_ref()?.ends()
     }
 
-    fn end_lease(&self, now: u64) {
-        if let Some(held) = &mut lock(&self.gate.holding).held
-            && held
-                .lease
-                .as_ref()
-                .and_then(Lease::ends)
-                .is_some_and(|end| end <= now)
-        {
-            held.lease = None;
-        }
+    fn take_lease(&self, by_end: impl Fn(u64) -> bool) -> Option<Lease> {
+        let mut holding = lock(&self.gate.holding);
+        let lease = &mut holding.held.as_mut()?.lease;
+        lease.take_if(|lease| lease.ends().is_some_and(by_end))
     }
 }

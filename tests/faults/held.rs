@@ -9,7 +9,7 @@ use gatepass::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{World, granted, oauth_error, refreshed_elsewhere, session_record};
+use crate::world::{World, granted, oauth_error, refreshed_elsewhere, session_record, sign_in};
 
 /// `R2` was granted, storage does not take it, and no pause of more than a second is jumped over.
 async fn holding(world: &World) -> (Client, Session) {
@@ -294,7 +294,8 @@ async fn rr_08_what_is_held_brings_back_a_session_that_another_process_took_for_
 
 #[tokio::test]
 async fn rr_23_tokens_do_not_bring_back_a_session_of_another_user_or_one_signed_out_of() {
-    for signed_out_of in [false, true] {
+    // On another device the grant lives on.
+    for (reason, is_revoked) in [("subject_changed", true), ("device_changed", false), ("", true)] {
         let world = World::signed_in();
         let client = world.client();
         let session = client.session().await.unwrap().unwrap();
@@ -304,12 +305,12 @@ async fn rr_23_tokens_do_not_bring_back_a_session_of_another_user_or_one_signed_
             async move { session.refresh().await }
         });
         world.net.until_sent("/token", 1).await;
-        if signed_out_of {
+        if reason.is_empty() {
             // It ended elsewhere, and here the user wants it gone.
             world.disk.write(&ended_elsewhere("rotation_lost"));
             session.sign_out(SignOut::Revoke).await.unwrap();
         } else {
-            world.disk.write(&ended_elsewhere("subject_changed"));
+            world.disk.write(&ended_elsewhere(reason));
         }
         answer.send(granted("R2", "A2")).ok().unwrap();
         let error = refresh.await.unwrap().unwrap_err();
@@ -318,9 +319,28 @@ async fn rr_23_tokens_do_not_bring_back_a_session_of_another_user_or_one_signed_
         assert!(!world.disk.session()["ended"].is_null());
         client.drain().await;
         let revoked = world.net.sent_to("/revoke");
+        assert_eq!(revoked.len(), usize::from(is_revoked), "{reason}: {revoked:?}");
         assert!(
-            revoked.len() == 1 && revoked[0].contains("token=R2"),
+            revoked.iter().all(|body| body.contains("token=R2")),
             "{revoked:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn rr_24_a_new_sign_in_is_not_overwritten_by_what_is_held() {
+    let world = World::signed_in();
+    let (client, old) = holding(&world).await;
+    world.net.answer([granted("R9", "A9")]);
+    let new = sign_in(&world.client()).await.unwrap();
+    world.disk.behave();
+    client.drain().await;
+    assert_eq!(world.disk.session()["refresh_token"], "R9");
+    assert_eq!(new.peek().unwrap().expose(), "A9");
+    assert!(old.access_token().await.is_err());
+    let revoked = world.net.sent_to("/revoke").join(" ");
+    assert!(
+        revoked.contains("token=R2") && !revoked.contains("token=R9"),
+        "{revoked}"
+    );
 }

@@ -10,6 +10,7 @@
 )]
 
 mod held;
+mod knowledge;
 mod refresh;
 mod sign_in;
 mod storage;

@@ -277,6 +277,13 @@ impl Disk {
         CommitOutcome::Committed(records.put(kind, text))
     }
 
+    /// The names of all records.
+    pub(crate) fn kinds(&self) -> Vec<String> {
+        let records = self.records.lock().unwrap();
+        let live = records.0.iter().filter(|(_, slot)| slot.0.is_some());
+        live.map(|(kind, _)| kind.clone()).collect()
+    }
+
     /// How many records of pending sign-ins there are.
     pub(crate) fn flows(&self) -> usize {
         let records = self.records.lock().unwrap();
@@ -338,6 +345,8 @@ impl fmt::Debug for Disk {
 /// One answer of the token endpoint or the API.
 pub(crate) enum Answer {
     Http(u16, &'static str, String),
+    /// A status, and in how many seconds to ask again.
+    Busy(u16, u32),
     Fails(Delivery),
     /// Comes when the test says so.
     Later(oneshot::Receiver<Answer>),
@@ -348,6 +357,7 @@ impl Clone for Answer {
     fn clone(&self) -> Self {
         match self {
             Self::Http(status, content_type, body) => Self::Http(*status, content_type, body.clone()),
+            Self::Busy(status, seconds) => Self::Busy(*status, *seconds),
             Self::Fails(delivery) => Self::Fails(*delivery),
             Self::Panics => Self::Panics,
             Self::Later(_) => panic!("it comes once"),
@@ -378,6 +388,8 @@ pub(crate) fn html(status: u16) -> Answer {
 #[derive(Default)]
 pub(crate) struct Net {
     script: Mutex<VecDeque<Answer>>,
+    /// What metadata or keys are asked for gets instead of them, by its path.
+    instead: Mutex<BTreeMap<&'static str, Answer>>,
     seen: Mutex<Vec<(String, String)>>,
     pub(crate) offline: std::sync::atomic::AtomicBool,
 }
@@ -385,6 +397,23 @@ pub(crate) struct Net {
 impl Net {
     pub(crate) fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
         self.script.lock().unwrap().extend(answers);
+    }
+
+    /// From here on this is what comes instead of the document at this path.
+    pub(crate) fn answer_always(&self, path: &'static str, answer: Answer) {
+        self.instead.lock().unwrap().insert(path, answer);
+    }
+
+    /// As [`answer_later`](Net::answer_later), once, for the document at this path.
+    pub(crate) fn answer_document_later(&self, path: &'static str) -> oneshot::Sender<Answer> {
+        let (send, receive) = oneshot::channel();
+        self.answer_always(path, Answer::Later(receive));
+        send
+    }
+
+    /// The document at this path comes again.
+    pub(crate) fn answer_as_ever(&self, path: &str) {
+        self.instead.lock().unwrap().remove(path);
     }
 
     /// What is left of the script is not played.
@@ -440,7 +469,15 @@ impl HttpTransport for Net {
         }
         let body = String::from_utf8(request.body.to_vec()).unwrap();
         self.seen.lock().unwrap().push((path.clone(), body));
+        let instead = {
+            let mut instead = self.instead.lock().unwrap();
+            match instead.get(path.as_str()) {
+                Some(Answer::Later(_)) => instead.remove(path.as_str()),
+                answer => answer.cloned(),
+            }
+        };
         let mut answer = match path.as_str() {
+            _ if instead.is_some() => instead.unwrap(),
             "/.well-known/openid-configuration" => json_answer(200, metadata()),
             "/jwks" => Answer::Http(200, "application/json", JWKS.to_owned()),
             "/revoke" => Answer::Http(200, "text/plain", String::new()),
@@ -465,6 +502,12 @@ impl HttpTransport for Net {
                         headers,
                         body.into_bytes(),
                     ))
+                }
+                Answer::Busy(status, seconds) => {
+                    let mut headers = HeaderMap::new();
+                    headers.insert(header::RETRY_AFTER, seconds.into());
+                    let status = StatusCode::from_u16(status).unwrap();
+                    Ok(HttpResponse::new(status, headers, Vec::new()))
                 }
                 Answer::Fails(delivery) => Err(HttpFailure::new(
                     delivery,
