@@ -46,6 +46,8 @@ mod sign_out;
 pub(crate) mod slot;
 pub(crate) mod snapshot;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 pub use self::api::{ApiRequest, ApiResponse, SessionHttp};
 pub use self::authorize::Authorized;

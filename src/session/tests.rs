@@ -1,0 +1,4 @@
+//! Tests of the machine as a whole: against the rules written a second time, and in every order that threads can take.
+
+mod pace;
+mod rotation;
