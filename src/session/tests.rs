@@ -1,4 +1,6 @@
 //! Tests of the machine as a whole: against the rules written a second time, and in every order that threads can take.
 
+mod interleavings;
 mod pace;
 mod rotation;
+mod world;

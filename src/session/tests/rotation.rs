@@ -30,14 +30,22 @@ struct Story {
 enum Verdict {
     Commit,
     Recheck(EndReason),
-    Stop { open: bool },
+    Stop {
+        open: bool,
+    },
     /// The same token once more, at a time between these two.
-    Again { from: u64, until: u64 },
+    Again {
+        from: u64,
+        until: u64,
+    },
 }
 
 /// The answers of which nobody can tell whether the server has spent the token.
 fn leaves_unknown(answer: Answer) -> bool {
-    matches!(answer, Answer::Unknown { .. } | Answer::Unusable { rotated: false })
+    matches!(
+        answer,
+        Answer::Unknown { .. } | Answer::Unusable { rotated: false }
+    )
 }
 
 impl Story {
