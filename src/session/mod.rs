@@ -25,6 +25,7 @@ pub(crate) mod api;
 pub(crate) mod at_server;
 mod authorize;
 pub(crate) mod begin;
+mod catch_up;
 mod commit;
 pub(crate) mod context;
 mod end_session;

@@ -9,8 +9,11 @@
     clippy::panic
 )]
 
+mod clocks;
+mod foreground;
 mod refresh;
 mod sign_in;
+mod staleness;
 mod storage;
 mod userinfo;
 mod world;
