@@ -11,6 +11,7 @@
 
 mod clocks;
 mod foreground;
+mod golden;
 mod refresh;
 mod sign_in;
 mod staleness;
