@@ -16,7 +16,8 @@
 //!        granted: commit, verify, publish | refused: re-read, then end | anything else: keep the token
 //! ```
 //!
-//! Delivery order, always: durable, then snapshot, then waiters, then events.
+//! Delivery order, always: durable, then snapshot, then waiters, then events. `README.md` beside this file has the state
+//! machine of a refresh, what is durable when, and where each rule lives.
 
 use std::fmt;
 use std::sync::Arc;
@@ -141,6 +142,12 @@ impl Session {
     ///
     /// `None` means that a call to [`access_token`](Session::access_token) would have to ask the server, or that
     /// the session is over.
+    ///
+    /// What another process did shows once this one has looked at storage: it gives the token that it has until 5 seconds
+    /// before the end of that token, even if another process has refreshed the session or signed out of it; without
+    /// `expires_in`, until an API refuses it. [`access_token`](Session::access_token) looks a minute or a tenth of the
+    /// token's life sooner, [`Client::catch_up`](crate::Client::catch_up) and [`Client::session`](crate::Client::session)
+    /// at once.
     ///
     /// ```no_run
     /// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {

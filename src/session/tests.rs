@@ -2,5 +2,6 @@
 
 mod interleavings;
 mod pace;
+mod readme;
 mod rotation;
 mod world;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use gatepass::{
-    Delivery, EndReason, ErrorKind, LockFailure, LockGuard, OnUnknownOutcome, ProcessLock, SessionState,
+    Delivery, EndReason, ErrorKind, LockFailure, LockGuard, OnUnknownOutcome, ProcessLock, Revocation,
+    SessionState, SignOut,
 };
 
 use crate::world::{
@@ -247,6 +248,27 @@ async fn what_is_forgotten_does_not_come_back_from_memory() {
     let left = world.disk.text("session").unwrap_or_default();
     assert!(!left.contains("R2") && !left.contains("A2"), "{left}");
     assert!(client.session().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn rv_11_what_could_not_be_revoked_is_revoked_when_the_network_is_back() {
+    let world = World::signed_in();
+    let client = world.client();
+    let session = client.session().await.unwrap().unwrap();
+    world.net.offline.store(true, Ordering::SeqCst);
+    let signed_out = session.sign_out(SignOut::Revoke).await.unwrap();
+    assert!(matches!(signed_out.revocation, Revocation::Queued(_)));
+    client.catch_up().await.unwrap();
+    client.drain().await;
+    world.net.offline.store(false, Ordering::SeqCst);
+    for _ in 0..3 {
+        client.catch_up().await.unwrap();
+        client.drain().await;
+    }
+    let revoked = world.net.sent_to("/revoke");
+    assert_eq!(revoked.len(), 1);
+    assert!(revoked[0].contains("token=R1"));
+    assert_eq!(client.state().get(), SessionState::SignedOut);
 }
 
 /// Another process of the app is at it, and stays there.
