@@ -13,6 +13,7 @@ use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, MaxSteps, Runner};
 
+use super::super::begin::Begun;
 use super::super::record::SessionRecord;
 use super::super::{Session, SessionState, SignOut};
 use super::world::{Shuttle, World, record};
@@ -221,6 +222,63 @@ fn rr_23_in_every_order_nothing_comes_back_after_a_sign_out() {
             assert_eq!(client.state().get(), SessionState::SignedOut);
             assert!(world.stored().signed_in().is_none());
             assert!(world.server.refreshes() <= 1);
+            world.server.was_treated_well();
+        });
+    });
+}
+
+#[test]
+fn rr_06_in_every_order_a_caller_that_goes_away_takes_nothing_with_it() {
+    in_every_order(250, || {
+        block_on(async {
+            let world = World::signed_in();
+            let client = world.client("app");
+            let session = session_of(&client).await;
+            let [first, second] = [asks_for_a_token(&session), asks_for_a_token(&session)];
+            // Somewhere between its first step and its last.
+            first.abort();
+            assert_eq!(second.await.unwrap().unwrap(), "A2");
+            drop(first.await);
+            client.drain().await;
+            assert_eq!(world.server.refreshes(), 1);
+            assert_eq!(world.refresh_token(), "R2");
+            world.server.was_treated_well();
+        });
+    });
+}
+
+#[test]
+fn rr_24_in_every_order_a_refresh_does_not_take_the_place_of_a_new_sign_in() {
+    in_every_order(250, || {
+        block_on(async {
+            let world = World::signed_in();
+            let client = world.client("app");
+            let session = session_of(&client).await;
+            let caller = asks_for_a_token(&session);
+            let anew = {
+                let slot = Arc::clone(&session.slot);
+                // Another grant, whose tokens have high numbers.
+                let tokens = SessionRecord::decode(record(1, 100).as_bytes()).unwrap();
+                spawn(async move {
+                    let signed_in = tokens.signed_in().unwrap().clone();
+                    match slot.begin(signed_in).await.unwrap() {
+                        Begun::Session(session) => session,
+                        Begun::Overtaken { .. } => panic!("nobody else signs in"),
+                    }
+                })
+            };
+            match caller.await.unwrap() {
+                Ok(token) => assert_eq!(token, "A2", "of its own session"),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::SessionEnded(EndReason::SignedOut));
+                }
+            }
+            let anew = anew.await.unwrap();
+            client.drain().await;
+            assert_eq!(world.refresh_token(), "R100");
+            assert_eq!(anew.peek().unwrap().expose(), "A100");
+            assert!(session.peek().is_none(), "its session is over");
+            assert_eq!(client.state().get(), SessionState::SignedIn);
             world.server.was_treated_well();
         });
     });

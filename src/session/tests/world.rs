@@ -71,6 +71,13 @@ impl World {
         adjust(builder).build().unwrap()
     }
 
+    /// The one that is stored.
+    pub(super) fn refresh_token(&self) -> String {
+        let record = self.stored();
+        let token = record.signed_in().unwrap().refresh_token.as_ref().unwrap();
+        token.expose().to_owned()
+    }
+
     pub(super) fn stored(&self) -> SessionRecord {
         let stored = self.storage.load(&key()).unwrap().unwrap();
         SessionRecord::decode(&stored.bytes).unwrap()
