@@ -33,8 +33,9 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// What could not be done now, the first of it; all the rest was tried too, and the session lives on. A session that
-    /// turned out to be over is no error: its state says so.
+    /// What could not be done now, the first of it; all the rest was tried too.
+    /// [`ErrorKind::StorageLost`](crate::ErrorKind::StorageLost) if a record cannot be read any more; with every other error
+    /// the session lives on. A session that turned out to be over is no error: its state says so.
     pub async fn catch_up(&self) -> Result<()> {
         let inner = Arc::clone(&self.0);
         self.0.context.run(async move { inner.catch_up().await }).await
