@@ -218,9 +218,9 @@ impl Port {
         )
     }
 
-    /// Whether most histories never call it.
+    /// Whether most histories call it never or seldom, and much depends on it.
     pub(crate) fn is_rare(self) -> bool {
-        matches!(self, Self::Keys | Self::Revoke)
+        matches!(self, Self::Keys | Self::Code | Self::Refresh | Self::Revoke)
     }
 
     fn is_storage(self) -> bool {

@@ -257,7 +257,8 @@ fn code_of(redirect: &str) -> String {
 
 fn refresh(apps: &mut Apps, accepted: bool) -> bool {
     let mut last = None;
-    for _ in 0..4 {
+    // An attempt that was begun without the lock is given its lease.
+    for _ in 0..12 {
         match apps.ask(0, What::Refresh) {
             Some(Ok(_)) => return true,
             Some(Err(error)) if matches!(error.kind(), ErrorKind::SessionEnded(_)) => {
