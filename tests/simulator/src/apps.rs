@@ -259,6 +259,10 @@ impl Apps {
         if let What::Forget = what {
             self.forgotten = true;
         }
+        if let What::Refresh = what {
+            // From here on: nobody tells when a process that was stopped gets to it.
+            self.world.lock().judge.wanted_anew += 1;
+        }
         let world = Arc::clone(&self.world);
         let process = self.process(app)?;
         let (pid, client) = (process.pid, process.client.clone());

@@ -11,6 +11,9 @@ use crate::world::Pid;
 /// A process that holds the lock for longer may be taken for dead (STANDARDS: a lease).
 const LEASE_MILLIS: u64 = 45_000;
 
+/// Nobody needs another access token while the stored one lives for longer.
+const FRESH_MILLIS: u64 = 120_000;
+
 /// A session as a record tells of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Durable {
@@ -24,6 +27,8 @@ pub(crate) struct Durable {
     journal: Option<(String, u64)>,
     /// Whether anybody is signed in.
     pub(crate) lives: bool,
+    /// The access token waits for its ID token to be verified.
+    provisional: bool,
 }
 
 impl Durable {
@@ -41,6 +46,7 @@ impl Durable {
             sign_in: text("sign_in"),
             refresh_token: text("refresh_token"),
             access_tokens: text("access_token").into_iter().collect(),
+            provisional: value.get("provisional").is_some(),
             lives: ended.is_none() && value.get("scope").is_some(),
             ended,
             journal,
@@ -100,8 +106,12 @@ pub(crate) struct Judge {
     signed_out: BTreeSet<String>,
     /// A server that answers a copy of a request leaves nobody able to tell.
     pub(crate) duplicated: bool,
-    /// A wrong clock excuses an expired token.
+    /// The wall clock was set.
     pub(crate) clock_was_wrong: bool,
+    /// The device was started anew: then the wall clock is all there is to tell the age of a token.
+    pub(crate) rebooted: bool,
+    /// How many callers want a new token whatever the state of the one there is.
+    pub(crate) wanted_anew: u32,
     /// An answer to a refresh was lost, or its request may have been.
     pub(crate) lost_response: bool,
     /// Somebody asked for the end of the session, or for another one.
@@ -220,8 +230,16 @@ impl Judge {
     }
 
     /// A refresh token goes out.
-    pub(crate) fn sends(&mut self, token: &str, pid: Pid, now: u64, booted_at: u64) {
+    pub(crate) fn sends(&mut self, token: &str, pid: Pid, now: u64, booted_at: u64, server: &Server) {
         self.refreshes += 1;
+        let fresh = |access_token: &String| !server.is_expired(access_token, now + FRESH_MILLIS);
+        if self.wanted_anew == 0
+            && !self.clock_was_wrong
+            && !self.durable.provisional
+            && self.durable.access_tokens.iter().any(fresh)
+        {
+            self.broken(format!("{token} was sent, and the stored access token was fresh"));
+        }
         if self.superseded.contains(token) {
             self.broken(format!("{token} was sent after it was durably replaced"));
         }
@@ -327,7 +345,8 @@ impl Judge {
         if !self.durable_access_tokens.contains(access_token) && !seen {
             self.broken(format!("{access_token} was handed out before it was durable"));
         }
-        if server.is_expired(access_token, now) && !self.clock_was_wrong {
+        let nobody_can_tell = self.clock_was_wrong && self.rebooted;
+        if server.is_expired(access_token, now) && !nobody_can_tell {
             self.broken(format!("{access_token} was handed out after it expired"));
         }
     }

@@ -510,7 +510,9 @@ impl Device {
         let fault = state.call(self.pid, port).map_err(|Dead| None)?;
         let (now, booted_at) = (state.now, state.booted_at);
         match (&grant, port) {
-            (Some(token), Port::Refresh) => state.judge.sends(token, self.pid, now, booted_at),
+            (Some(token), Port::Refresh) => {
+                state.judge.sends(token, self.pid, now, booted_at, &state.server);
+            }
             (Some(code), _) => state.judge.sends_code(code, self.pid),
             _ => {}
         }

@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 
 pub(crate) const ISSUER: &str = "https://as.example";
@@ -359,37 +359,39 @@ impl Server {
         let access_token = self.next("access");
         self.access_tokens
             .insert(access_token.clone(), (family, now + LIFETIME_MILLIS));
-        let mut tokens = json!({
-            "access_token": access_token,
-            "token_type": "Bearer",
-            "expires_in": LIFETIME_MILLIS / 1_000,
-            "scope": "openid offline_access",
-        });
+        let mut tokens = Map::new();
+        tokens.insert("access_token".to_owned(), access_token.into());
+        tokens.insert("token_type".to_owned(), "Bearer".into());
+        tokens.insert("expires_in".to_owned(), (LIFETIME_MILLIS / 1_000).into());
+        tokens.insert("scope".to_owned(), "openid offline_access".into());
         if let Some(token) = refresh_token {
-            tokens["refresh_token"] = token.into();
+            tokens.insert("refresh_token".to_owned(), token.into());
         }
         if let Some(nonce) = nonce {
             let signed_in_at = self.signed_in_at.get(family).copied().unwrap_or_default();
             match id_token(nonce, unix_seconds, signed_in_at) {
-                Some(token) => tokens["id_token"] = token.into(),
+                Some(token) => tokens.insert("id_token".to_owned(), token.into()),
                 None => return Answer::page(StatusCode::INTERNAL_SERVER_ERROR),
-            }
+            };
         }
-        Answer::json(StatusCode::OK, &tokens)
+        Answer::json(StatusCode::OK, &tokens.into())
     }
 }
 
 fn id_token(nonce: Option<String>, unix_seconds: i64, signed_in_at: i64) -> Option<String> {
-    let mut claims = json!({
-        "iss": ISSUER, "aud": CLIENT_ID, "sub": "alice",
-        "iat": unix_seconds, "exp": unix_seconds + 600, "auth_time": signed_in_at,
-    });
+    let mut claims = Map::new();
+    for (name, text) in [("iss", ISSUER), ("aud", CLIENT_ID), ("sub", "alice")] {
+        claims.insert(name.to_owned(), text.into());
+    }
+    claims.insert("iat".to_owned(), unix_seconds.into());
+    claims.insert("exp".to_owned(), (unix_seconds + 600).into());
+    claims.insert("auth_time".to_owned(), signed_in_at.into());
     if let Some(nonce) = nonce {
-        claims["nonce"] = nonce.into();
+        claims.insert("nonce".to_owned(), nonce.into());
     }
     let header = json!({ "alg": "ES256", "kid": "one" });
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let input = format!("{}.{}", part(&header), part(&claims));
+    let input = format!("{}.{}", part(&header), part(&claims.into()));
     let signature = KEY.as_ref()?.sign(&SystemRandom::new(), input.as_bytes()).ok()?;
     Some(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }

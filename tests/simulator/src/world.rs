@@ -303,6 +303,7 @@ impl State {
         self.now += self.rng.u64(5_000..60_000);
         self.booted_at = self.now;
         self.boots += 1;
+        self.judge.rebooted = true;
     }
 
     /// Tells the judge what the next process will read.
