@@ -8,6 +8,7 @@ use std::time::Duration;
 
 mod accept;
 pub(crate) mod builder;
+mod catch_up;
 mod exchange;
 pub(crate) mod flow;
 mod listening;

@@ -132,9 +132,9 @@ impl Slot {
             Some((Err(_), raw)) => return Ok(Resolved::WriteOver(raw.generation)),
             Some((Ok(stored), raw)) => (stored, raw),
         };
-        // A write that failed may have happened all the same.
+        // A write that failed may have happened all the same; whether it would outlive a crash is not known.
         if *raw.bytes == *record.encode() {
-            return Ok(Resolved::Settled(Settled::Written(raw.generation)));
+            return Ok(Resolved::WriteOver(raw.generation));
         }
         if stored.epoch != record.epoch {
             self.publish(&stored);

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use super::held::Holding;
+use crate::error::EndReason;
 use crate::ports::{RecordKey, SecureStorage};
 use crate::sync::lock;
 
@@ -17,6 +18,16 @@ pub(super) struct Gate {
     /// Held while a session's tokens are being changed.
     turn: tokio::sync::Mutex<()>,
     pub(super) holding: Mutex<Holding>,
+    /// A refresh token that the server has refused, where storage did not take that the session is over.
+    pub(super) refused: Mutex<Option<Refused>>,
+}
+
+/// Which tokens the server has refused, and what that makes of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) epoch: u64,
+    pub(super) generation: u64,
+    pub(super) reason: EndReason,
 }
 
 impl Gate {

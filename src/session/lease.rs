@@ -17,6 +17,8 @@ use crate::sync::lock;
 /// How long to wait for another process to finish its refresh, and how often to look.
 const LOCK_PATIENCE_MILLIS: u64 = 15_000;
 const LOCK_POLL_MILLIS: u64 = 50;
+/// How often the system may fail to say whether the lock is free, before a refresh goes on without.
+const LOCK_FAILURES: u32 = 5;
 
 /// What a refresh runs under.
 pub(super) enum Lease {
@@ -70,6 +72,7 @@ impl Refresh {
     pub(super) async fn lease(&self) -> Result<Lease> {
         let clock = &self.context().ports.clock;
         let deadline = clock.boot_millis().saturating_add(LOCK_PATIENCE_MILLIS);
+        let mut failures = 0;
         loop {
             let lock_port = Arc::clone(&self.context().ports.lock);
             let name = self.slot.key.as_str().to_owned();
@@ -94,7 +97,12 @@ impl Refresh {
                     }
                     clock.sleep_until(now.saturating_add(LOCK_POLL_MILLIS)).await;
                 }
-                // Without a lock there is only more contention.
+                // Once is an accident; without a lock two processes may send the same token at once.
+                Ok(Err(_)) if failures < LOCK_FAILURES => {
+                    failures += 1;
+                    clock.sleep_until(now.saturating_add(LOCK_POLL_MILLIS)).await;
+                }
+                // There is none to be had here, and that is only more contention.
                 Ok(Err(failure)) => {
                     warn!(reason = %failure.0, "no process lock");
                     return Ok(Lease::Without);

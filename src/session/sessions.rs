@@ -142,10 +142,14 @@ impl Sessions {
         any
     }
 
-    /// Every record of a session of this client, whether it lives or has ended.
+    /// Every session of this client that storage has a record of, or memory, whether it lives or has ended.
     pub(crate) async fn every_slot(&self) -> Result<Vec<Arc<Slot>>> {
         let keys = self.context.list(&self.context.names.sessions()).await?;
-        Ok(keys.iter().map(|key| self.slot(key)).collect())
+        let mut slots = lock(&self.slots).clone();
+        for key in keys {
+            slots.insert(key.clone(), self.slot(&key));
+        }
+        Ok(slots.into_values().collect())
     }
 }
 

@@ -203,6 +203,7 @@ impl Slot {
                 epoch: least_epoch.max(epoch.saturating_add(1)),
                 generation: least_generation.max(generation.saturating_add(1)),
                 owner: None,
+                finished: Vec::new(),
                 standing: Standing::Ended {
                     reason: EndReason::SignedOut,
                     login_hint: None,
@@ -234,6 +235,7 @@ impl Slot {
             epoch,
             generation,
             owner: None,
+            finished: Vec::new(),
             standing: Standing::Ended {
                 reason: EndReason::SignedOut,
                 login_hint: None,
@@ -299,6 +301,7 @@ impl Slot {
             epoch: least_epoch.max(epoch.saturating_add(1)),
             generation: least_generation.max(generation.saturating_add(1)),
             owner: old.and_then(|(old, _)| old.owner.clone()),
+            finished: old.map(|(old, _)| old.finished.clone()).unwrap_or_default(),
             standing: Standing::Ended {
                 reason: EndReason::SignedOut,
                 login_hint: None,

@@ -126,6 +126,11 @@ impl Slot {
         (epoch.saturating_add(1), generation.saturating_add(1))
     }
 
+    /// The epoch of the session that was published last.
+    pub(super) fn newest_epoch(&self) -> u64 {
+        lock(&self.newest).0
+    }
+
     /// Whether a record was ever published here.
     pub(super) fn is_known(&self) -> bool {
         *lock(&self.newest) != (0, 0)
@@ -176,22 +181,29 @@ impl Slot {
 
     /// The session that storage holds, if it holds one.
     pub(crate) async fn restore(self: &Arc<Self>) -> Result<Option<Session>> {
-        let record = match self.read_confirmed().await {
-            Ok(Some((record, _))) => record,
+        let record = self.look().await?;
+        Ok(record.and_then(|record| Session::of(self, &record)))
+    }
+
+    /// Reads the stored record and makes it visible to everybody.
+    pub(super) async fn look(&self) -> Result<Option<SessionRecord>> {
+        match self.read_confirmed().await {
+            Ok(Some((record, _))) => {
+                self.publish(&record);
+                Ok(Some(record))
+            }
             Ok(None) => {
                 let unknown = [SessionState::Loading, SessionState::StorageLocked];
                 self.set_state_if_unknown(&unknown, SessionState::SignedOut);
-                return Ok(None);
+                Ok(None)
             }
             Err(error) => {
                 if error.kind() == ErrorKind::StorageLost {
                     self.publish_lost();
                 }
                 self.publish_unreadable(&error);
-                return Err(error);
+                Err(error)
             }
-        };
-        self.publish(&record);
-        Ok(Session::of(self, &record))
+        }
     }
 }

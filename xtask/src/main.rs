@@ -1,7 +1,7 @@
 //! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `bench`, `fuzz`,
-//! `bindgen`, `crates`, `sbom`.
+//! `planted`, `bindgen`, `crates`, `sbom`.
 //!
-//! Data flows `main` → one chore (`setup`, `test`, `bench`, `fuzz`, `bindings`, `supply`) → `run`, which starts the programs. What
+//! Data flows `main` → one chore (`setup`, `test`, `bench`, `fuzz`, `planted`, `bindings`, `supply`) → `run`, which starts the programs. What
 //! differs between machines (Debian's packages, where Swift lives) is in `debian` and `swift`.
 
 // A chore talks to the person who started it: its output is its product, not a stray debug line.
@@ -12,6 +12,7 @@ mod bindings;
 mod debian;
 mod fuzz;
 mod place;
+mod planted;
 mod run;
 mod setup;
 mod steps;
@@ -44,6 +45,8 @@ enum Chore {
     Bench(bench::BenchArguments),
     /// Run the fuzz targets, and say in a table how often and what was found.
     Fuzz(fuzz::FuzzArguments),
+    /// Plant bugs in a copy, one after the other: the tests that are there for them must find each.
+    Planted(planted::PlantedArguments),
     /// Build the shared library and generate its Kotlin and Swift into target/bindings.
     Bindgen(bindings::BindgenArguments),
     /// Count the crates in the builds that people ship, and fail if there are more than agreed on in .ci/crates.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Chore::Test(arguments) => test::test(&place, &arguments),
         Chore::Bench(arguments) => bench::bench(&place, &arguments),
         Chore::Fuzz(arguments) => fuzz::fuzz(&place, &arguments),
+        Chore::Planted(arguments) => planted::planted(&place, &arguments),
         Chore::Bindgen(arguments) => bindings::bindgen(&place, &arguments).map(|()| true),
         Chore::Crates => supply::crates(&place),
         Chore::Sbom => supply::sbom(&place).map(|()| true),
