@@ -192,13 +192,18 @@ impl Slot {
                 }
                 read => read?,
             };
-            let Some((stored, raw)) = read else {
-                // What storage cannot read any more may still lie there.
-                self.context.remove(&self.key, Generation::ABSENT).await?;
-                self.publish_erased(least_epoch, least_generation);
-                return Ok(());
+            let (old, expected) = match read {
+                Some((stored, raw)) => (stored.ok(), raw.generation),
+                // Tokens of it may be about to be written, and must find that it is over.
+                None if self.is_known() => (None, Generation::ABSENT),
+                None => {
+                    // What storage cannot read any more may still lie there.
+                    self.context.remove(&self.key, Generation::ABSENT).await?;
+                    self.publish_erased(least_epoch, least_generation);
+                    return Ok(());
+                }
             };
-            let (epoch, generation) = stored.map_or((0, 0), |old| (old.epoch, old.generation));
+            let (epoch, generation) = old.map_or((0, 0), |old| (old.epoch, old.generation));
             let record = SessionRecord {
                 epoch: least_epoch.max(epoch.saturating_add(1)),
                 generation: least_generation.max(generation.saturating_add(1)),
@@ -211,10 +216,7 @@ impl Slot {
                     sign_in: None,
                 },
             };
-            let written = self
-                .context
-                .commit(&self.key, raw.generation, record.encode())
-                .await?;
+            let written = self.context.commit(&self.key, expected, record.encode()).await?;
             if let CommitOutcome::Committed(_) = written {
                 self.let_go();
                 self.publish(&record);
