@@ -30,6 +30,8 @@ use crate::sync::lock;
 
 /// How long the refusal of a token is doubted where another process may be at it without a lock between them.
 const SECOND_OPINION_MILLIS: u64 = 1_000;
+/// So much longer, in bytes, a record may become by a refresh; or as long again as it is.
+const ROOM: usize = 8 * 1024;
 /// What was read from the store longer ago is read again before a token is sent.
 const STALE_MILLIS: u64 = 2_000;
 
@@ -189,6 +191,7 @@ impl Refresh {
         *lock(&self.slot.last_attempt) = Some(attempt_id.to_owned());
         self.write_journal(&mut current, Some(journal)).await?;
         attempt.journalled();
+        self.keep_room(&mut current).await?;
         self.slot.pace.begun(clock.boot_millis(), self.want);
 
         let outcome = self
@@ -387,6 +390,17 @@ impl Refresh {
                 Err(Error::new(kind, Stage::Refresh, "no_refresh_token", message).with_clause("RFC 6749 §6"))
             }
         }
+    }
+
+    /// The tokens that will come must find room, or they are not asked for.
+    async fn keep_room(&self, current: &mut Seen) -> Result<()> {
+        let bytes = current.record.encode().len();
+        let room = bytes.saturating_mul(2).max(bytes.saturating_add(ROOM));
+        let Err(failure) = self.context().reserve(&self.slot.key, room).await else {
+            return Ok(());
+        };
+        self.close_journal(current).await?;
+        Err(failure)
     }
 
     /// Durable before the request: without a journal there is no request.
