@@ -7,7 +7,6 @@ use super::record::SessionRecord;
 use super::{SessionState, Slot};
 use crate::error::{ErrorKind, Result};
 use crate::protocol::target::Target;
-use crate::sync::lock;
 
 impl Slot {
     /// Reads the record, makes it visible, and finishes what is open in it. What the server is asked for is asked as by a
@@ -15,7 +14,7 @@ impl Slot {
     pub(crate) async fn catch_up(self: &Arc<Self>) -> Result<()> {
         let record = self.look().await?;
         let is_gone = record.is_none() && *self.state.borrow() == SessionState::SignedIn;
-        let is_open = record.as_ref().is_some_and(is_open) || lock(&self.held).is_some();
+        let is_open = record.as_ref().is_some_and(is_open) || self.is_holding();
         if !is_gone && !is_open {
             return Ok(());
         }

@@ -33,6 +33,7 @@ mod end_session;
 mod flight;
 pub(crate) mod gate;
 mod granted;
+mod held;
 pub(crate) mod knowledge;
 mod lease;
 pub(crate) mod listening;
@@ -322,6 +323,19 @@ impl Session {
     /// The snapshot to use now.
     pub(crate) async fn current(&self, target: &Target) -> Result<Arc<Snapshot>> {
         let clock = &self.slot.context.ports.clock;
+        let asked_at = clock.boot_millis();
+        let current = self.fresh(target).await?;
+        // A caller that was stopped while it waited, as phones do with apps, wakes up with a token of long ago.
+        let slept_through = current.usable_until() >= asked_at.saturating_add(SHORTEST_LIFE_MILLIS)
+            && !current.is_usable(clock.boot_millis());
+        if slept_through {
+            return self.fresh(target).await;
+        }
+        Ok(current)
+    }
+
+    async fn fresh(&self, target: &Target) -> Result<Arc<Snapshot>> {
+        let clock = &self.slot.context.ports.clock;
         match self.published(target) {
             Some(snapshot) if snapshot.is_fresh(clock.boot_millis()) => Ok(snapshot),
             Some(old) => {
@@ -421,6 +435,9 @@ impl fmt::Debug for Session {
             .finish_non_exhaustive()
     }
 }
+
+/// Servers that give tokens of no life to speak of are not asked twice for one.
+const SHORTEST_LIFE_MILLIS: u64 = 1_000;
 
 /// An error for a session that is over.
 pub(crate) fn ended(reason: EndReason) -> Error {

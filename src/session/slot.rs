@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::context::Context;
 use super::flight::Flight;
 use super::gate;
+use super::lease::SeenBusy;
 use super::pace::Pace;
 use super::record::{SessionRecord, Standing};
 use super::sessions::Overview;
@@ -40,12 +41,9 @@ pub(crate) struct Slot {
     /// Epoch and generation last published: an older record that arrives late is not.
     newest: Mutex<(u64, u64)>,
     pub(super) flight: Mutex<Option<Flight>>,
-    pub(super) gate: gate::Gate,
-    /// Refreshed tokens that storage refused to take. They are newer than anything stored.
-    pub(super) held: Mutex<Option<SessionRecord>>,
+    pub(super) gate: Arc<gate::Gate>,
     pub(super) pace: Pace,
-    /// By the boot clock: since when another process was seen holding the lock, without a pause.
-    pub(super) lock_busy_since: Mutex<Option<u64>>,
+    pub(super) lock_busy: Mutex<Option<SeenBusy>>,
     /// The id of the last attempt that was begun here.
     pub(super) last_attempt: Mutex<Option<String>>,
 }
@@ -63,9 +61,8 @@ impl Slot {
             state: watch::Sender::new(SessionState::Loading),
             newest: Mutex::new((0, 0)),
             flight: Mutex::new(None),
-            held: Mutex::new(None),
             pace: Pace::default(),
-            lock_busy_since: Mutex::new(None),
+            lock_busy: Mutex::new(None),
             last_attempt: Mutex::new(None),
         }
     }

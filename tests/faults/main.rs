@@ -12,6 +12,8 @@
 mod clocks;
 mod foreground;
 mod golden;
+mod held;
+mod knowledge;
 mod refresh;
 mod sign_in;
 mod staleness;

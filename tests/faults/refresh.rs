@@ -577,6 +577,26 @@ async fn r_8_3_a_process_that_was_suspended_with_the_lock_is_passed_over_after_i
 }
 
 #[tokio::test]
+async fn r_8_3_a_lock_seen_busy_twice_is_not_taken_for_one_lease() {
+    let world = World::signed_in();
+    let client = world.client_with(|builder| builder.process_lock(Arc::new(HeldElsewhere)));
+    let session = client.session().await.unwrap().unwrap();
+    // Whoever holds it has not written a journal, and nobody looked in between.
+    for _ in 0..3 {
+        let error = session.refresh().await.unwrap_err();
+        assert_eq!(error.code(), "refresh_busy");
+        world.clock.advance(3_600_000);
+    }
+    assert_eq!(world.net.refreshes(), [] as [&str; 0]);
+    // Seen busy for a whole lease.
+    session.refresh().await.unwrap_err();
+    session.refresh().await.unwrap_err();
+    world.net.answer([granted("R2", "A2")]);
+    session.refresh().await.unwrap();
+    assert_eq!(world.net.refreshes(), ["R1"]);
+}
+
+#[tokio::test]
 async fn r_8_3_what_was_taken_over_is_uncertain() {
     let (world, session) = frozen_elsewhere(serde_json::Value::Null).await;
     world.net.answer([oauth_error(400, "invalid_grant")]);
