@@ -594,6 +594,7 @@ mod tests {
             epoch: 4,
             generation: 7,
             owner: None,
+            finished: Vec::new(),
             standing: Standing::Ended {
                 reason: EndReason::RotationLost,
                 login_hint: Some("a@b".into()),

@@ -1,7 +1,7 @@
 //! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `bench`, `fuzz`,
-//! `planted`, `bindgen`, `crates`, `sbom`.
+//! `simulate`, `planted`, `bindgen`, `crates`, `sbom`.
 //!
-//! Data flows `main` → one chore (`setup`, `test`, `bench`, `fuzz`, `planted`, `bindings`, `supply`) → `run`, which starts the programs. What
+//! Data flows `main` → one chore (`setup`, `test`, `bench`, `fuzz`, `simulate`, `planted`, `bindings`, `supply`) → `run`, which starts the programs. What
 //! differs between machines (Debian's packages, where Swift lives) is in `debian` and `swift`.
 
 // A chore talks to the person who started it: its output is its product, not a stray debug line.
@@ -15,6 +15,7 @@ mod place;
 mod planted;
 mod run;
 mod setup;
+mod simulate;
 mod steps;
 mod supply;
 mod swift;
@@ -45,6 +46,8 @@ enum Chore {
     Bench(bench::BenchArguments),
     /// Run the fuzz targets, and say in a table how often and what was found.
     Fuzz(fuzz::FuzzArguments),
+    /// Run histories of the whole client in a world of its own, with faults at every port.
+    Simulate(simulate::SimulateArguments),
     /// Plant bugs in a copy, one after the other: the tests that are there for them must find each.
     Planted(planted::PlantedArguments),
     /// Build the shared library and generate its Kotlin and Swift into target/bindings.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Chore::Test(arguments) => test::test(&place, &arguments),
         Chore::Bench(arguments) => bench::bench(&place, &arguments),
         Chore::Fuzz(arguments) => fuzz::fuzz(&place, &arguments),
+        Chore::Simulate(arguments) => simulate::simulate(&place, &arguments),
         Chore::Planted(arguments) => planted::planted(&place, &arguments),
         Chore::Bindgen(arguments) => bindings::bindgen(&place, &arguments).map(|()| true),
         Chore::Crates => supply::crates(&place),

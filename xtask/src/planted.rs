@@ -30,7 +30,7 @@ pub(crate) fn planted(place: &Place, arguments: &PlantedArguments) -> Result<boo
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(["planted bug", "what it does", "found by"]);
     let (mut found, mut missed) = (0, Vec::new());
-    for patch in patches(place, arguments.only.as_deref())? {
+    for patch in patches(&place.at("tests/planted"), arguments.only.as_deref())? {
         let text = fs::read_to_string(&patch).with_context(|| format!("reading {}", patch.display()))?;
         let name = patch
             .file_stem()
@@ -60,9 +60,9 @@ pub(crate) fn planted(place: &Place, arguments: &PlantedArguments) -> Result<boo
     Ok(missed.is_empty())
 }
 
-fn patches(place: &Place, only: Option<&str>) -> Result<Vec<PathBuf>> {
-    let folder = place.at("tests/planted");
-    let files = fs::read_dir(&folder).with_context(|| format!("reading {}", folder.display()))?;
+/// The planted bugs of a folder with this in their names.
+pub(crate) fn patches(folder: &Path, only: Option<&str>) -> Result<Vec<PathBuf>> {
+    let files = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
     let mut patches = Vec::new();
     for file in files {
         let path = file?.path();
