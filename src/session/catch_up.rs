@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::pace::Want;
 use super::record::SessionRecord;
+use super::snapshot::Snapshot;
 use super::{SessionState, Slot};
 use crate::error::{ErrorKind, Result};
 use crate::protocol::target::Target;
@@ -12,14 +13,20 @@ impl Slot {
     /// Reads the record, makes it visible, and finishes what is open in it. What the server is asked for is asked as by a
     /// caller who has a token to go on with: not within a few seconds of the last time, and not while it is left alone.
     pub(crate) async fn catch_up(self: &Arc<Self>) -> Result<()> {
+        let target = Target::default();
+        let before = self.published.load(&target);
         let record = self.look().await?;
         let is_gone = record.is_none() && *self.state.borrow() == SessionState::SignedIn;
         let is_open = record.as_ref().is_some_and(is_open) || self.is_holding();
         if !is_gone && !is_open {
             return Ok(());
         }
-        let target = Target::default();
-        let seen = self.published.load(&target);
+        // Of what was looked at: if somebody has finished it since, that is all there is to do.
+        let clock = &*self.context.ports.clock;
+        let seen = match &record {
+            Some(record) => Snapshot::of(record, &target, clock).map(Arc::new),
+            None => before,
+        };
         let seen = seen.map_or(0, |snapshot| snapshot.generation);
         match self
             .refreshed(self.newest_epoch(), &target, seen, Want::Soon)
