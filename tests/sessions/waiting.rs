@@ -579,7 +579,15 @@ async fn bi_13_a_redirect_that_comes_after_a_newer_sign_in_counts_once_and_is_th
 async fn bi_14_a_redirect_that_comes_too_late_into_another_process_spends_nothing() {
     let bed = TestBed::new();
     let redirect = redirect_for_another_process(&bed).await;
+    let flows = || bed.storage.list("flow.").unwrap();
+    let key = flows().remove(0);
+    let stored = bed.storage.load(&key).unwrap().unwrap();
     bed.clock.advance(Duration::from_secs(15 * 60));
+    // A process that was killed would not have cleared it away.
+    until(|| flows().is_empty()).await;
+    bed.storage
+        .commit(&key, Generation::ABSENT, &stored.bytes)
+        .unwrap();
     let error = app(&bed).resume_sign_in(&redirect).await.unwrap_err();
     assert_eq!(
         (error.kind(), error.next_step()),
