@@ -1,8 +1,8 @@
 //! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `bench`, `fuzz`,
-//! `bindgen`, `crates`, `sbom`.
+//! `soak`, `bindgen`, `crates`, `sbom`.
 //!
-//! Data flows `main` → one chore (`setup`, `test`, `bench`, `fuzz`, `bindings`, `supply`) → `run`, which starts the programs. What
-//! differs between machines (Debian's packages, where Swift lives) is in `debian` and `swift`.
+//! Data flows `main` → one chore (`setup`, `test`, `bench`, `fuzz`, `soak`, `bindings`, `supply`) → `run`, which starts the
+//! programs. What differs between machines (Debian's packages, where Swift lives) is in `debian` and `swift`.
 
 // A chore talks to the person who started it: its output is its product, not a stray debug line.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -14,6 +14,7 @@ mod fuzz;
 mod place;
 mod run;
 mod setup;
+mod soak;
 mod steps;
 mod supply;
 mod swift;
@@ -44,6 +45,8 @@ enum Chore {
     Bench(bench::BenchArguments),
     /// Run the fuzz targets, and say in a table how often and what was found.
     Fuzz(fuzz::FuzzArguments),
+    /// Kill and hinder the real program at real servers, and say in a table what was lost and why.
+    Soak(soak::SoakArguments),
     /// Build the shared library and generate its Kotlin and Swift into target/bindings.
     Bindgen(bindings::BindgenArguments),
     /// Count the crates in the builds that people ship, and fail if there are more than agreed on in .ci/crates.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Chore::Test(arguments) => test::test(&place, &arguments),
         Chore::Bench(arguments) => bench::bench(&place, &arguments),
         Chore::Fuzz(arguments) => fuzz::fuzz(&place, &arguments),
+        Chore::Soak(arguments) => soak::soak(&place, &arguments),
         Chore::Bindgen(arguments) => bindings::bindgen(&place, &arguments).map(|()| true),
         Chore::Crates => supply::crates(&place),
         Chore::Sbom => supply::sbom(&place).map(|()| true),
