@@ -6,6 +6,7 @@
 //!
 //! A violation ends its part, and the table says which process and which log to look at.
 
+mod crowd;
 mod desktop;
 mod dice;
 mod disk;
@@ -34,6 +35,9 @@ use kills::Kind;
 use ledger::Cause;
 use server::Server;
 use stage::Stage;
+
+/// Where the small file system is, in the folder of its part.
+const DISK: &str = "disk";
 
 /// What to soak, and for how long.
 #[derive(Args)]
@@ -67,6 +71,8 @@ pub(crate) enum Part {
     KillsStrict,
     /// The same at npm's oidc-provider, which is strict.
     KillsProvider,
+    /// Processes that refresh all at once, half of them killed, at the test server with a grace window of 60 s.
+    KillsCrowd,
     /// Processes that share a session through its expiries.
     Expiries,
     /// A disk that fills up.
@@ -230,19 +236,33 @@ fn play(
     seed: u64,
     tally: &mut Tally,
 ) -> Result<Outcome> {
+    // What an interrupted run may have left behind.
+    Small::unmount(&folder.join(DISK));
     let mut stage = Stage::new(folder.to_owned(), program.to_owned())?;
     let mut dice = Dice::new(seed);
-    let mut kill =
-        |mut server: Server, kind| kills::run(&stage, &mut server, kind, arguments.kills, &mut dice, tally);
+    let kills = arguments.kills;
     match part {
-        Part::KillsGrace => kill(Server::of_tests(&stage, "grace:60")?, Kind::Grace)?,
-        Part::KillsStrict => kill(Server::of_tests(&stage, "strict")?, Kind::Strict)?,
-        Part::KillsProvider => kill(Server::provider(place, &stage)?, Kind::Strict)?,
+        Part::KillsGrace => {
+            let mut server = Server::of_tests(&stage, "grace:60")?;
+            kills::run(&stage, &mut server, Kind::Grace, kills, &mut dice, tally)?;
+        }
+        Part::KillsStrict => {
+            let mut server = Server::of_tests(&stage, "strict")?;
+            kills::run(&stage, &mut server, Kind::Strict, kills, &mut dice, tally)?;
+        }
+        Part::KillsProvider => {
+            let mut server = Server::provider(place, &stage)?;
+            kills::run(&stage, &mut server, Kind::Strict, kills, &mut dice, tally)?;
+        }
+        Part::KillsCrowd => {
+            let mut server = Server::of_tests(&stage, "grace:60")?;
+            crowd::run(&stage, &mut server, kills, arguments.processes, &mut dice, tally)?;
+        }
         Part::Expiries => {
             expiries::run(&mut stage, arguments.expiries, arguments.processes, tally)?;
         }
         Part::DiskFull => {
-            let disk = match Small::mount(folder.join("disk")) {
+            let disk = match Small::mount(folder.join(DISK)) {
                 Ok(disk) => disk,
                 Err(error) => {
                     let why = error.to_string();

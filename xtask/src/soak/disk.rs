@@ -35,6 +35,15 @@ impl Small {
         Ok(Self(at))
     }
 
+    /// Whether it is mounted or not. Whoever still has a file open there has it as long as it likes.
+    pub(crate) fn unmount(at: &Path) {
+        if at.is_dir() {
+            let mut command = run::program("umount", ["--lazy"]);
+            command.arg(at);
+            drop(run::quiet(command));
+        }
+    }
+
     fn ballast(&self) -> PathBuf {
         self.0.join("ballast")
     }
@@ -70,10 +79,7 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        // Whoever still has a file open there has it as long as it likes.
-        let mut command = run::program("umount", ["--lazy"]);
-        command.arg(&self.0);
-        drop(run::quiet(command));
+        Self::unmount(&self.0);
     }
 }
 
