@@ -3,12 +3,14 @@
 //! At a server with a grace window nothing may be lost: whoever comes after a dead process takes over what it left, the lock
 //! included.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use super::Tally;
 use super::dice::Dice;
+use super::ledger::Sent;
 use super::server::Server;
 use super::stage::{Ended, Shot, Stage};
 
@@ -30,6 +32,7 @@ pub(crate) fn run(
         server,
         process: 0,
         asked_again: 0,
+        order: Order::default(),
     };
     let start = Instant::now();
     run.crowd(processes, &[], tally)?;
@@ -58,6 +61,7 @@ struct Run<'a> {
     server: &'a mut Server,
     process: u32,
     asked_again: u32,
+    order: Order,
 }
 
 impl Run<'_> {
@@ -81,6 +85,11 @@ impl Run<'_> {
         for ended in &all {
             self.tolerable(ended, tally)?;
         }
+        let survived = all
+            .iter()
+            .any(|ended| ended.code.is_some() && ended.token().is_some());
+        let came = self.order.came(&sent, survived);
+        came.with_context(|| format!("up to process {}", self.process))?;
         if let Some(refused) = sent.iter().find(|sent| sent.status != 200) {
             tally.reuses += 1;
             bail!(
@@ -100,5 +109,67 @@ impl Run<'_> {
             Some(_) => return Err(anyhow::anyhow!(ended.brief())).context("at a server with a grace window"),
         }
         Ok(())
+    }
+}
+
+/// Which refresh token is the newest, by what was sent.
+#[derive(Default)]
+struct Order {
+    /// A newer one is durable: they must never be sent again.
+    spent: HashSet<String>,
+    newest: Option<String>,
+}
+
+impl Order {
+    /// Takes down what one crowd sent. `survived`: a process told a token and was not killed.
+    ///
+    /// # Errors
+    /// If a token came again although a newer one was durable.
+    fn came(&mut self, sent: &[Sent], survived: bool) -> Result<()> {
+        for Sent { token, .. } in sent {
+            if self.spent.contains(token) {
+                bail!("a refresh token ({token}) was sent again although its successor was durable");
+            }
+            if self.newest.as_ref() != Some(token) {
+                // What is sent was read from the disk.
+                self.spent.extend(self.newest.replace(token.clone()));
+            }
+        }
+        // Who told a token has it by something that was sent in this crowd, and here that was one token only.
+        if survived && sent.iter().all(|one| Some(&one.token) == self.newest.as_ref()) {
+            self.spent.extend(self.newest.clone());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(tokens: &str) -> Vec<Sent> {
+        let one = |token: char| Sent {
+            token: token.to_string(),
+            status: 200,
+        };
+        tokens.chars().map(one).collect()
+    }
+
+    #[test]
+    fn a_token_comes_again_only_while_it_is_the_newest() {
+        let mut order = Order::default();
+        order.came(&sent("aab"), true).unwrap();
+        order.came(&sent("bbc"), true).unwrap();
+        assert!(order.came(&sent("b"), false).is_err());
+        let mut order = Order::default();
+        assert!(order.came(&sent("aba"), true).is_err());
+    }
+
+    #[test]
+    fn what_a_survivor_told_is_durable() {
+        let mut order = Order::default();
+        order.came(&sent("aa"), false).unwrap();
+        order.came(&sent("aaa"), true).unwrap();
+        assert!(order.came(&sent("a"), true).is_err());
     }
 }
