@@ -218,11 +218,11 @@ fn build(place: &Place) -> Result<PathBuf> {
     let built = place.cargo_target().join("debug").join(&name);
     let ours = folder(place).join(&name);
     fs::create_dir_all(folder(place)).context("creating target/soak")?;
-    // A running program cannot be written over, but it can be removed.
-    if ours.exists() {
-        fs::remove_file(&ours).context("removing the program of an earlier run")?;
-    }
-    fs::copy(&built, &ours).with_context(|| format!("cargo built no {}", built.display()))?;
+    // In one stroke, and under a new inode: a program that runs cannot be written over.
+    let beside = ours.with_extension("new");
+    fs::copy(&built, &beside)
+        .and_then(|_| fs::rename(&beside, &ours))
+        .with_context(|| format!("taking over {}", built.display()))?;
     fs::remove_file(&built).with_context(|| format!("removing {}", built.display()))?;
     Ok(ours)
 }
