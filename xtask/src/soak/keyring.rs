@@ -23,10 +23,15 @@ enum Fate {
     Locked,
     /// Stopped, and let go on a moment later.
     Halted,
+    /// Stopped for longer than anybody waits for it.
+    Stopped,
     Killed,
 }
 
+/// Every round has these.
 const FATES: [Fate; 3] = [Fate::Locked, Fate::Halted, Fate::Killed];
+/// And one in so many has this, which takes ten seconds.
+const STOPPED: u32 = 10;
 
 pub(crate) fn run(stage: &mut Stage, rounds: u32, dice: &mut Dice, tally: &mut Tally) -> Result<()> {
     let mut desktop = Desktop::start(&stage.folder)?;
@@ -71,7 +76,8 @@ impl Run<'_> {
             self.usual = self.usual.max(ended.took);
         }
         for round in 1..=rounds {
-            for fate in FATES {
+            let stopped = (round % STOPPED == 0).then_some(Fate::Stopped);
+            for fate in FATES.into_iter().chain(stopped) {
                 self.stage.remark(&format!("round {round}: {fate:?}"))?;
                 self.under(fate, desktop, dice)
                     .with_context(|| format!("round {round}, {fate:?}"))?;
@@ -94,7 +100,7 @@ impl Run<'_> {
         std::thread::sleep(dice.instant(self.usual));
         match fate {
             Fate::Locked => desktop.lock()?,
-            Fate::Halted => desktop.signal("-STOP")?,
+            Fate::Halted | Fate::Stopped => desktop.signal("-STOP")?,
             Fate::Killed => desktop.kill_keyring()?,
         }
         if matches!(fate, Fate::Halted) {
@@ -105,7 +111,10 @@ impl Run<'_> {
         self.tolerable(&ended)?;
         // Who has the key already does not need the keyring.
         self.holds()?;
-        if !matches!(fate, Fate::Halted) {
+        if matches!(fate, Fate::Stopped) {
+            desktop.signal("-CONT")?;
+        }
+        if matches!(fate, Fate::Locked | Fate::Killed) {
             self.process += 1;
             let ended = self.stage.shoot(self.process, &REFRESH)?.ended()?;
             if ended.code == Some(0) {
