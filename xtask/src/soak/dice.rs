@@ -30,12 +30,16 @@ impl Dice {
     }
 }
 
+/// A millionth.
+const PARTS: u64 = 1_000_000;
+
 /// Aims at a window of some milliseconds that nobody knows: half of the instants are anywhere, the other half near those that
-/// have hit.
+/// have hit. It thinks in parts of a whole whose length changes with the load of the machine.
 pub(crate) struct Aim {
     /// As long as what is aimed at takes.
     pub(crate) longest: Duration,
-    hits: Vec<Duration>,
+    /// In millionths of it.
+    hits: Vec<u64>,
 }
 
 impl Aim {
@@ -45,18 +49,23 @@ impl Aim {
     }
 
     pub(crate) fn next(&self, dice: &mut Dice) -> Duration {
-        let spread = self.longest / 20;
+        const NEAR: u64 = PARTS / 20;
         let near = usize::try_from(dice.below(self.hits.len() as u64)).unwrap_or(0);
-        match self.hits.get(near) {
-            Some(hit) if dice.below(2) == 0 => hit
-                .saturating_sub(spread)
-                .saturating_add(dice.instant(spread * 2)),
-            _ => dice.instant(self.longest),
-        }
+        let part = match self.hits.get(near) {
+            Some(hit) if dice.below(2) == 0 => (hit + dice.below(2 * NEAR)).saturating_sub(NEAR),
+            _ => dice.below(PARTS),
+        };
+        Duration::from_micros(self.micros().saturating_mul(part) / PARTS)
     }
 
     pub(crate) fn hit(&mut self, instant: Duration) {
-        self.hits.push(instant);
+        let micros = u64::try_from(instant.as_micros()).unwrap_or(u64::MAX);
+        self.hits
+            .extend(micros.saturating_mul(PARTS).checked_div(self.micros()));
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.longest.as_micros()).unwrap_or(u64::MAX)
     }
 }
 
