@@ -1,4 +1,5 @@
-//! Doors to the pure functions that our own benchmarks measure (feature `internals`).
+//! Doors to the pure functions that our own benchmarks measure, and to the files that our simulator runs on a disk of its
+//! own (feature `internals`).
 //!
 //! No part of the API: names and behaviour change without notice. Each door calls the very function that a sign-in
 //! calls, with what a sign-in would have at hand by then.
@@ -21,6 +22,17 @@ use crate::protocol::token::{AccessToken, IdToken, TokenAnswer, TokenResponse};
 use crate::secret::Secret;
 use crate::session::record::SessionRecord;
 use crate::session::snapshot::Published;
+
+#[cfg(feature = "encrypted-file")]
+pub use crate::adapters::directory::{Directory, NewFile};
+
+/// The records that [`EncryptedFileStorage`](crate::EncryptedFileStorage) seals, without the seal, in a directory of any
+/// kind.
+#[cfg(feature = "encrypted-file")]
+#[must_use]
+pub fn file_storage(directory: Box<dyn Directory>) -> std::sync::Arc<dyn crate::ports::SecureStorage> {
+    std::sync::Arc::new(crate::adapters::file_storage::FileStorage::over(directory))
+}
 
 const POLICY: TransportPolicy = TransportPolicy {
     http_on_loopback: Some(AllowHttpOnLoopback),

@@ -1,11 +1,24 @@
-//! Locking and watching as the whole crate does it.
+//! Locking, swapping and watching as the whole crate does it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+#[cfg(not(test))]
+pub(crate) use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
+
+#[cfg(test)]
+mod scheduled;
+
+#[cfg(test)]
+pub(crate) use self::scheduled::{ArcSwap, ArcSwapOption};
 
 /// A lock that a panic cannot leave unusable: what it guards is replaced as a whole, never left half-changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // In a test that chooses the order of the threads, this is where another one may come first.
+    #[cfg(test)]
+    if let Some(guard) = scheduled::lock(mutex) {
+        return guard;
+    }
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -11,6 +11,8 @@ use std::process::Command;
 mod error_codes;
 #[path = "house/examples.rs"]
 mod examples;
+#[path = "house/machine.rs"]
+mod machine;
 #[path = "house/named_tests.rs"]
 mod named_tests;
 

@@ -35,6 +35,7 @@ impl EncryptedFileStorage {
     /// Opens the directory, or makes it (mode 700). Blocks: reads the disk, and with a passphrase computes for some 100 ms.
     ///
     /// # Errors
+    /// `storage_directory` ([`ErrorKind::Configuration`]) if the path is empty; nothing is opened in its place.
     /// `storage_wrong_key` ([`ErrorKind::Configuration`]) if this is not the key of this directory, or not the kind of key:
     /// nothing is touched. [`ErrorKind::StorageLost`] if there are records and what their key was kept in is gone or damaged;
     /// remove the directory to begin anew. [`ErrorKind::StorageLocked`] if the disk does not answer.
@@ -43,6 +44,16 @@ impl EncryptedFileStorage {
     }
 
     fn open_with(directory: &Path, key: &FileKey, kdf: Kdf) -> Result<Self> {
+        // What no system takes for a name; most often a variable that was not set.
+        let name = directory.as_os_str().as_encoded_bytes();
+        if name.is_empty() || name.contains(&0) {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                Stage::Storage,
+                "storage_directory",
+                "the encrypted files have no directory: the path is empty or holds a NUL; give EncryptedFileStorage::open an absolute path",
+            ));
+        }
         // Symbolic links resolved, so that one directory is one place.
         let directory = create_private(directory)
             .and_then(|()| directory.canonicalize())

@@ -14,16 +14,16 @@
 //! A record's own name stands between a prefix and an ending, so that no name meets a device of Windows, a hidden file, or
 //! a file of ours.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
-use super::file_lock::{FileLock, Held, create_private, sync_directory};
+use super::directory::{Directory, SystemDirectory};
+use super::file_lock::FileLock;
 use crate::ports::{
     CommitOutcome, Generation, ProcessLock, RecordKey, SecureStorage, StorageFailure, Stored,
 };
@@ -31,8 +31,6 @@ use crate::sync::lock;
 
 /// How long another writer may take. One that is stopped must not stop us for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often the lock is asked for meanwhile.
-const POLL: Duration = Duration::from_millis(2);
 /// The largest value. The contract asks for 1 MiB; sealing adds a little.
 const VALUE_LIMIT: usize = 4 << 20;
 
@@ -43,8 +41,8 @@ type Result<T> = std::result::Result<T, StorageFailure>;
 
 /// Records in a directory. Several instances and processes may share it. Does not encrypt.
 #[derive(Debug)]
-pub(super) struct FileStorage {
-    directory: PathBuf,
+pub(crate) struct FileStorage {
+    directory: Box<dyn Directory>,
     patience: Duration,
     writing: Mutex<()>,
     /// Whether the directory was there once: then it must not be taken for a new one when it is gone.
@@ -56,7 +54,7 @@ pub(super) struct FileStorage {
 /// The right to write, against other threads and other processes.
 pub(super) struct Writing<'a> {
     storage: &'a FileStorage,
-    _process: Held,
+    _process: Box<dyn Send>,
     _thread: MutexGuard<'a, ()>,
 }
 
@@ -71,6 +69,11 @@ enum Found {
 impl FileStorage {
     /// Does no I/O. The directory is created with the first write.
     pub(super) fn new(directory: PathBuf) -> Self {
+        Self::over(Box::new(SystemDirectory::new(directory)))
+    }
+
+    /// As [`new`](FileStorage::new), in a directory of any kind.
+    pub(crate) fn over(directory: Box<dyn Directory>) -> Self {
         Self {
             directory,
             patience: PATIENCE,
@@ -81,24 +84,26 @@ impl FileStorage {
     }
 
     pub(super) fn directory(&self) -> &Path {
-        &self.directory
+        self.directory.path()
     }
 
     /// Waits for its turn; creates the directory if it was never there.
     pub(super) fn write(&self) -> Result<Writing<'_>> {
         let thread = lock(&self.writing);
         if !self.exists()? {
-            create_private(&self.directory)
+            self.directory
+                .create()
                 .map_err(|error| self.failed("the directory cannot be created", &error))?;
             self.check_directory()?;
         }
-        let path = self.directory.join(LOCK_FILE);
-        let process = Held::wait(&path, self.patience, POLL)
+        let process = self
+            .directory
+            .lock(LOCK_FILE, self.patience)
             .map_err(|error| self.failed("it cannot be locked", &error))?
             .ok_or_else(|| {
                 StorageFailure::Failed(format!(
                     "another process has been writing to {} for {} s",
-                    self.directory.display(),
+                    self.directory().display(),
                     self.patience.as_secs()
                 ))
             })?;
@@ -107,7 +112,8 @@ impl FileStorage {
             _process: process,
             _thread: thread,
         };
-        if !self.directory.join(FLOOR_FILE).exists() {
+        let looked = self.directory.has(FLOOR_FILE);
+        if !looked.map_err(|error| self.failed("it cannot be looked at", &error))? {
             writing.set_floor(writing.high_water()?)?;
         }
         self.seen.store(true, Ordering::Relaxed);
@@ -119,57 +125,33 @@ impl FileStorage {
 
     /// Whether there is a directory; an error if there was one and it is gone.
     pub(super) fn exists(&self) -> Result<bool> {
-        match std::fs::symlink_metadata(self.directory.join(FLOOR_FILE)) {
-            Ok(_) => {
-                self.check_directory()?;
-                self.seen.store(true, Ordering::Relaxed);
-                Ok(true)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if self.seen.load(Ordering::Relaxed) {
-                    // Unmounted or removed while in use: what was in it is not known to be gone.
-                    let why = format!("{} is no longer there", self.directory.display());
-                    return Err(StorageFailure::Failed(why));
-                }
-                match self.directory.try_exists() {
-                    Ok(true) => self.check_directory().map(|()| true),
-                    Ok(false) => Ok(false),
-                    Err(error) => Err(self.failed("it cannot be looked at", &error)),
-                }
+        let failed = |error: io::Error| self.failed("it cannot be looked at", &error);
+        if self.directory.has(FLOOR_FILE).map_err(failed)? {
+            self.check_directory()?;
+            self.seen.store(true, Ordering::Relaxed);
+            return Ok(true);
+        }
+        if self.seen.load(Ordering::Relaxed) {
+            // Unmounted or removed while in use: what was in it is not known to be gone.
+            let why = format!("{} is no longer there", self.directory().display());
+            return Err(StorageFailure::Failed(why));
+        }
+        let exists = self.directory.exists().map_err(failed)?;
+        if exists {
+            self.check_directory()?;
+        }
+        Ok(exists)
+    }
+
+    fn check_directory(&self) -> Result<()> {
+        match self.directory.objection() {
+            Ok(None) => Ok(()),
+            Ok(Some(why)) => {
+                let directory = self.directory().display();
+                Err(StorageFailure::Failed(format!("{directory} {why}")))
             }
             Err(error) => Err(self.failed("it cannot be looked at", &error)),
         }
-    }
-
-    /// Nobody else may look in, let alone put files there.
-    fn check_directory(&self) -> Result<()> {
-        let about = std::fs::metadata(&self.directory)
-            .map_err(|error| self.failed("it cannot be looked at", &error))?;
-        let wrong = |why: String| {
-            let directory = self.directory.display();
-            Err(StorageFailure::Failed(format!("{directory} {why}")))
-        };
-        if !about.is_dir() {
-            return wrong("is not a directory".to_owned());
-        }
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::MetadataExt as _;
-            let me = rustix::process::geteuid().as_raw();
-            if about.uid() != me {
-                return wrong(format!(
-                    "belongs to the user {}, and this process runs as {me}",
-                    about.uid()
-                ));
-            }
-            if about.mode() & 0o077 != 0 {
-                return wrong(format!(
-                    "is open to other users (mode {:o}); close it with chmod 700",
-                    about.mode() & 0o777
-                ));
-            }
-        }
-        Ok(())
     }
 
     fn find(&self, key: &RecordKey) -> Result<Found> {
@@ -188,50 +170,21 @@ impl FileStorage {
 
     /// A whole file, `None` if there is none.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let mut options = OpenOptions::new();
-        options.read(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            // What is no plain file is not followed and not waited for.
-            let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-            options.custom_flags(flags.bits().cast_signed());
-        }
-        let file = match options.open(self.directory.join(name)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.failed(&format!("{name} cannot be opened"), &error)),
-        };
-        let mut bytes = Vec::new();
-        let read = file.metadata().and_then(|about| {
-            if !about.is_file() {
-                return Err(io::Error::other("it is no plain file"));
-            }
-            let limit = HEADER.saturating_add(VALUE_LIMIT).saturating_add(1);
-            file.take(u64::try_from(limit).unwrap_or(u64::MAX))
-                .read_to_end(&mut bytes)
-        });
-        match read {
-            Ok(_) if bytes.len() > HEADER.saturating_add(VALUE_LIMIT) => Err(StorageFailure::Failed(
-                format!("{name} in {} is larger than any record", self.directory.display()),
-            )),
-            Ok(_) => Ok(Some(bytes)),
+        let limit = HEADER.saturating_add(VALUE_LIMIT);
+        match self.directory.read(name, limit.saturating_add(1)) {
+            Ok(Some(bytes)) if bytes.len() > limit => Err(StorageFailure::Failed(format!(
+                "{name} in {} is larger than any record",
+                self.directory().display()
+            ))),
+            Ok(read) => Ok(read),
             Err(error) => Err(self.failed(&format!("{name} cannot be read"), &error)),
         }
     }
 
     fn names(&self) -> Result<Vec<String>> {
-        let failed = |error: io::Error| self.failed("it cannot be listed", &error);
-        std::fs::read_dir(&self.directory)
-            .map_err(failed)?
-            // A name that is no text is not ours.
-            .filter_map(|entry| {
-                entry
-                    .map(|entry| entry.file_name().into_string().ok())
-                    .transpose()
-            })
-            .collect::<io::Result<_>>()
-            .map_err(failed)
+        self.directory
+            .names()
+            .map_err(|error| self.failed("it cannot be listed", &error))
     }
 
     fn failed(&self, what: &str, error: &io::Error) -> StorageFailure {
@@ -239,7 +192,7 @@ impl FileStorage {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full: ",
             _ => "",
         };
-        StorageFailure::Failed(format!("{}: {what}: {hint}{error}", self.directory.display()))
+        StorageFailure::Failed(format!("{}: {what}: {hint}{error}", self.directory().display()))
     }
 }
 
@@ -248,24 +201,26 @@ impl Writing<'_> {
     pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let failed = |error: io::Error| self.storage.failed(&format!("{name} cannot be written"), &error);
         let number = getrandom::u64().map_err(|error| failed(io::Error::other(error)))?;
-        let temporary = self.storage.directory.join(format!("gatepass.{number:016x}.tmp"));
-        let written = write_new(&temporary, bytes)
-            .and_then(|()| std::fs::rename(&temporary, self.storage.directory.join(name)));
+        let temporary = format!("gatepass.{number:016x}.tmp");
+        let directory = &*self.storage.directory;
+        let written =
+            write_new(directory, &temporary, bytes).and_then(|()| directory.rename(&temporary, name));
         if let Err(error) = written {
-            drop(std::fs::remove_file(&temporary));
+            drop(directory.remove(&temporary));
             return Err(failed(error));
         }
-        sync_directory(&self.storage.directory).map_err(failed)
+        directory.sync().map_err(failed)
     }
 
     /// Removes a file durably; one that is not there is removed already.
     pub(super) fn remove_file(&self, name: &str) -> Result<()> {
-        let removed = match std::fs::remove_file(self.storage.directory.join(name)) {
+        let directory = &*self.storage.directory;
+        let removed = match directory.remove(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         };
         removed
-            .and_then(|()| sync_directory(&self.storage.directory))
+            .and_then(|()| directory.sync())
             .map_err(|error| self.storage.failed(&format!("{name} cannot be removed"), &error))
     }
 
@@ -327,7 +282,7 @@ impl Writing<'_> {
             Err(Unreadable::Damaged(_)) => self.high_water(),
             Err(Unreadable::Newer(version)) => Err(StorageFailure::Failed(format!(
                 "{} is of a newer version of this library (format {version})",
-                self.storage.directory.display()
+                self.storage.directory().display()
             ))),
         }
     }
@@ -340,7 +295,12 @@ impl Writing<'_> {
     /// records can be made durable. A directory that
     /// is removed and made anew so starts above the old one, whose records other processes may still have in mind.
     fn high_water(&self) -> Result<Generation> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = self
+            .storage
+            .directory
+            .now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let mut highest = Generation(u64::try_from(since.as_micros()).unwrap_or(u64::MAX / 2));
         for key in self.storage.names()?.iter().filter_map(|name| record_key(name)) {
             if let Found::Whole(stored) = self.storage.find(&key)? {
@@ -398,22 +358,18 @@ impl SecureStorage for FileStorage {
     }
 
     fn place(&self) -> Option<String> {
-        Some(format!("files in {}", self.directory.display()))
+        Some(format!("files in {}", self.directory().display()))
     }
 
     fn process_lock(&self) -> Option<Arc<dyn ProcessLock>> {
-        Some(Arc::new(FileLock::new(&self.directory)))
+        Some(Arc::new(FileLock::new(self.directory())))
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file: File = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+fn write_new(directory: &dyn Directory, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut file = directory.create_new(name)?;
+    file.write(bytes)?;
+    file.sync()
 }
 
 fn record_file(key: &RecordKey) -> String {

@@ -1,12 +1,14 @@
 //! The ports made real: HTTP, storage, clock, randomness, threads, the loopback listener, the system browser.
 
 #[cfg(feature = "encrypted-file")]
+pub(crate) mod directory;
+#[cfg(feature = "encrypted-file")]
 pub(crate) mod encrypted_file;
 pub(crate) mod executor;
 #[cfg(feature = "encrypted-file")]
 pub(crate) mod file_lock;
 #[cfg(feature = "encrypted-file")]
-mod file_storage;
+pub(crate) mod file_storage;
 #[cfg(feature = "encrypted-file")]
 pub(crate) mod key_file;
 #[cfg(feature = "keyring")]

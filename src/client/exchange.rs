@@ -1,6 +1,7 @@
 //! The code exchange: one request, verification, storage, and the end of the attempt.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -34,13 +35,15 @@ impl Accepted {
             Err(Unfinished::Later(error)) => (Err(error), false),
             Err(Unfinished::Never(error)) => (Err(error), true),
             // Nothing is wrong with it: the next look finds it.
-            Err(Unfinished::Unstored(error)) if error.kind() == ErrorKind::StorageLocked => {
-                (Err(error), false)
-            }
             Err(Unfinished::Unstored(error)) => {
-                // A user who is told that it failed must not be left with a grant that nobody holds.
-                inner.revoke_quietly(self.flow.refresh_token());
-                (Err(error), true)
+                let over = error.kind() != ErrorKind::StorageLocked && self.is_removed(inner).await;
+                if over {
+                    // A user who is told that it failed must not be left with a grant that nobody holds.
+                    inner.revoke_quietly(self.flow.refresh_token());
+                } else {
+                    inner.unsettled.store(true, Ordering::SeqCst);
+                }
+                (Err(error), over)
             }
         };
         let mut outcome = outcome.map_err(|error| {
@@ -66,6 +69,15 @@ impl Accepted {
             session.emit(SessionEvent::SignedIn);
         }
         outcome
+    }
+
+    /// Whether nobody can find this sign-in in storage any more, and make a session of it.
+    async fn is_removed(&self, inner: &Inner) -> bool {
+        let removed = inner.context.remove(&self.key, self.stored).await;
+        matches!(
+            removed,
+            Ok(CommitOutcome::Committed(_) | CommitOutcome::Conflict(None))
+        )
     }
 
     async fn exchange(&mut self, inner: &Arc<Inner>) -> Result<Session, Unfinished> {

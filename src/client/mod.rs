@@ -8,6 +8,7 @@ use std::time::Duration;
 
 mod accept;
 pub(crate) mod builder;
+mod catch_up;
 mod exchange;
 pub(crate) mod flow;
 mod listening;
@@ -188,7 +189,8 @@ impl Client {
 
     /// Waits until nothing of this client is under way: call it before a short program exits, so that a refresh
     /// whose caller stopped waiting still reaches storage. A sign-in that waits for its redirect counts until it ends:
-    /// cancel it first. Safe to cancel: dropping the future stops the waiting only.
+    /// cancel it first. Refreshed tokens that storage refused to take are tried once more; if storage still refuses, this
+    /// does not wait for it. Safe to cancel: dropping the future stops the waiting only.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/example_setup.rs"));
@@ -200,6 +202,9 @@ impl Client {
     /// ```
     pub async fn drain(&self) {
         self.0.context.drain().await;
+        if self.0.sessions.write_what_is_held() {
+            self.0.context.drain().await;
+        }
     }
 
     /// Forgets everything that this client keeps on the device: every session, every sign-in under way, and what is known

@@ -235,6 +235,11 @@ impl Inner {
             Err(error) if error.kind() == ErrorKind::Configuration => return Ok(()),
             Err(_) => return self.clear(key, stored).await,
         };
+        if matches!(flow.progress, Progress::Provisional(_)) && self.has_finished(&flow.diagnostic_id).await?
+        {
+            // Only its removal had failed. Its grant is that of a session, or was given back with one.
+            return self.clear(key, stored).await;
+        }
         match &flow.progress {
             Progress::Provisional(Provisional { tokens, .. })
                 if now.saturating_sub(tokens.since_unix_millis) > PROVISIONAL_MAX_AGE_MILLIS =>
@@ -272,6 +277,20 @@ impl Inner {
             // Another process may be at it, or the redirect may yet come.
             Progress::Claimed { .. } | Progress::Waiting => Ok(()),
         }
+    }
+
+    /// Whether a session came from this sign-in.
+    async fn has_finished(&self, sign_in: &str) -> Result<bool> {
+        for slot in self.sessions.every_slot().await? {
+            match slot.read().await {
+                Ok(Some((record, _))) if record.has_finished(sign_in) => return Ok(true),
+                Ok(_) => {}
+                // It tells of no sign-in any more.
+                Err(error) if error.kind() == ErrorKind::StorageLost => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
     }
 
     async fn interrupted(&self, key: &RecordKey, stored: &Stored, flow: &FlowRecord) -> Result<()> {

@@ -179,6 +179,7 @@ impl World {
                 issuer: ISSUER.to_owned(),
                 client_id: CLIENT.to_owned(),
             }),
+            finished: Vec::new(),
             standing: Standing::SignedIn(Box::new(SignedIn {
                 since_unix_millis: (ISSUED - 7200) * 1000,
                 sign_in: None,
@@ -203,6 +204,7 @@ impl World {
                     uncertain: false,
                     number: 3,
                     begun: None,
+                    without_lock: false,
                 }),
                 attempt: 2,
             })),

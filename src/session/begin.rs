@@ -25,8 +25,9 @@ impl Slot {
 
     async fn try_begin(self: &Arc<Self>, signed_in: SignedIn, give_way: bool) -> Result<Begun> {
         let mut pauses = WRITE_RETRY_MILLIS.iter();
+        let mut doubtful = false;
         loop {
-            let failure = match self.replace(&signed_in, give_way).await {
+            let failure = match self.replace(&signed_in, give_way, doubtful).await {
                 Ok(ControlFlow::Break(overtaken)) => return Ok(overtaken),
                 Ok(ControlFlow::Continue(Replaced { record, grant })) => {
                     self.publish(&record);
@@ -42,6 +43,7 @@ impl Slot {
                 }
                 Err(failure) => failure,
             };
+            doubtful = true;
             let Some(pause) = pauses.next() else {
                 return Err(failure);
             };
@@ -52,20 +54,46 @@ impl Slot {
         }
     }
 
-    async fn replace(&self, signed_in: &SignedIn, give_way: bool) -> Result<ControlFlow<Begun, Replaced>> {
+    /// `doubtful`: a write before this failed, and may have happened all the same.
+    async fn replace(
+        &self,
+        signed_in: &SignedIn,
+        give_way: bool,
+        doubtful: bool,
+    ) -> Result<ControlFlow<Begun, Replaced>> {
         for _ in 0..COMMIT_ATTEMPTS {
             let (least_epoch, least_generation) = self.after_newest();
             let mut grant = None;
+            let mut finished = Vec::new();
             let (epoch, generation, expected) = match self.read_to_replace().await? {
-                Some((Ok(old), _)) if is_the_same(&old, signed_in) => {
-                    return Ok(match old.signed_in() {
-                        Some(_) => ControlFlow::Continue(Replaced {
-                            record: old,
-                            grant: None,
-                        }),
-                        // And it is over since.
-                        None => ControlFlow::Break(Begun::Overtaken { same_grant: false }),
-                    });
+                // And it is over since.
+                Some((Ok(old), _)) if is_the_same(&old, signed_in) && old.signed_in().is_none() => {
+                    return Ok(ControlFlow::Break(Begun::Overtaken { same_grant: false }));
+                }
+                Some((Ok(old), stored)) if is_the_same(&old, signed_in) => {
+                    if doubtful {
+                        // It is there, and nobody knows whether it would outlive a crash.
+                        let written = self
+                            .context
+                            .commit(&self.key, stored.generation, old.encode())
+                            .await?;
+                        if let CommitOutcome::Conflict(_) = written {
+                            continue;
+                        }
+                    }
+                    return Ok(ControlFlow::Continue(Replaced {
+                        record: old,
+                        grant: None,
+                    }));
+                }
+                // It was a session once, and others came after it: whatever was to be done about its grant is done.
+                Some((Ok(old), _))
+                    if signed_in
+                        .sign_in
+                        .as_deref()
+                        .is_some_and(|id| old.has_finished(id)) =>
+                {
+                    return Ok(ControlFlow::Break(Begun::Overtaken { same_grant: true }));
                 }
                 Some((Ok(old), _)) if give_way && changed_at(&old) > signed_in.since_unix_millis => {
                     let same_grant = may_be_the_same_grant(&old, signed_in);
@@ -73,6 +101,7 @@ impl Slot {
                 }
                 Some((Ok(old), stored)) => {
                     grant = grant_of_another(&old, signed_in);
+                    finished = old.finished_by_now();
                     (
                         least_epoch.max(old.epoch.saturating_add(1)),
                         least_generation.max(old.generation.saturating_add(1)),
@@ -94,6 +123,7 @@ impl Slot {
                     issuer: self.context.issuer.as_str().to_owned(),
                     client_id: self.context.client_id.clone(),
                 }),
+                finished,
                 standing: Standing::SignedIn(Box::new(signed_in)),
             };
             let written = self.context.commit(&self.key, expected, record.encode()).await?;
@@ -164,9 +194,5 @@ fn same_user(old: &SignedIn, new: &SignedIn) -> Option<bool> {
 /// Whether a stored session came from the very sign-in that is about to be stored: it was finished before, and its tokens
 /// may have been refreshed since.
 fn is_the_same(old: &SessionRecord, new: &SignedIn) -> bool {
-    let old = match &old.standing {
-        Standing::SignedIn(session) => session.sign_in.as_ref(),
-        Standing::Ended { sign_in, .. } => sign_in.as_ref(),
-    };
-    old.is_some() && old == new.sign_in.as_ref()
+    old.sign_in().is_some() && old.sign_in() == new.sign_in.as_deref()
 }

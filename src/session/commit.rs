@@ -1,19 +1,22 @@
 //! How a refresh writes: conditionally, holding what storage does not take, and giving way to what is newer.
 
+use std::sync::Arc;
+
 use super::begin::is_of_the_same_user;
 use super::context::COMMIT_ATTEMPTS;
-use super::ended;
-use super::record::{SessionRecord, Standing};
+use super::held::Unwritten;
+use super::record::{SessionRecord, SignedIn, Standing};
 use super::refresh::{Refresh, Seen, busy};
+use super::{Slot, ended};
 use crate::error::{EndReason, Error, Result};
 use crate::ports::{CommitOutcome, Generation};
-use crate::sync::lock;
 
-/// When storage refuses refreshed tokens, the write is tried again after these pauses, then at every later need.
+/// When storage refuses refreshed tokens, the write is tried again after these pauses, then at every later need
+/// and in the background.
 pub(super) const WRITE_RETRY_MILLIS: [u64; 3] = [50, 250, 1_000];
 
 /// What became of tokens that are to be stored.
-enum Settled {
+pub(super) enum Settled {
     Written(Generation),
     /// Newer ones are stored, or the session is over.
     Overtaken(Error),
@@ -26,135 +29,177 @@ enum Resolved {
     WriteOver(Generation),
 }
 
-impl Refresh {
-    /// Tokens that storage refused earlier are written before anything is asked for again.
-    pub(super) async fn write_held(&self) -> Result<()> {
-        let Some(record) = lock(&self.slot.held).clone() else {
-            return Ok(());
-        };
-        let expected = match self.slot.read_to_replace().await? {
-            Some((Ok(stored), _))
-                if stored.epoch != record.epoch || stored.generation >= record.generation =>
-            {
-                *lock(&self.slot.held) = None;
-                return Ok(());
-            }
-            Some((_, stored)) => stored.generation,
-            None => Generation::ABSENT,
-        };
-        match self
-            .context()
-            .commit(&self.slot.key, expected, record.encode())
-            .await?
-        {
-            CommitOutcome::Committed(_) => {
-                *lock(&self.slot.held) = None;
-                self.slot.publish(&record);
-                Ok(())
-            }
-            CommitOutcome::Conflict(_) => Err(busy()),
-        }
-    }
-
+impl Slot {
     /// Makes new tokens durable. Until they are, or newer ones are, they are held in memory and the old token is never
-    /// sent again.
+    /// sent again: this is tried a few times here, then in the background.
+    ///
+    /// # Errors
+    /// They are not known to be durable; or newer ones are.
     pub(super) async fn commit_tokens(
-        &self,
+        self: &Arc<Self>,
         record: &mut SessionRecord,
         expected: Generation,
         rotated: bool,
     ) -> Result<Generation> {
-        *lock(&self.slot.held) = Some(record.clone());
-        let settled = self.write_tokens(record, expected, rotated).await?;
-        *lock(&self.slot.held) = None;
+        let mut unwritten = Unwritten {
+            record: record.clone(),
+            expected,
+            rotated,
+        };
+        self.hold(unwritten.clone());
+        let settled = self.write_patiently(&mut unwritten).await;
+        record.clone_from(&unwritten.record);
         match settled {
-            Settled::Written(generation) => Ok(generation),
-            Settled::Overtaken(error) => Err(error),
+            Ok(Settled::Written(generation)) => {
+                self.let_go();
+                Ok(generation)
+            }
+            Ok(Settled::Overtaken(error)) => {
+                self.let_go();
+                Err(error)
+            }
+            Err(failure) => {
+                self.write_later();
+                Err(failure)
+            }
         }
     }
 
     /// Tries a few times. An error means that the tokens are not known to be durable.
-    async fn write_tokens(
-        &self,
-        record: &mut SessionRecord,
-        mut expected: Generation,
-        rotated: bool,
-    ) -> Result<Settled> {
+    async fn write_patiently(&self, unwritten: &mut Unwritten) -> Result<Settled> {
         let mut pauses = WRITE_RETRY_MILLIS.iter();
-        for _ in 0..COMMIT_ATTEMPTS {
-            let written = self
-                .context()
-                .commit(&self.slot.key, expected, record.encode())
-                .await;
-            let failure = match written {
-                Ok(CommitOutcome::Committed(generation)) => return Ok(Settled::Written(generation)),
-                Ok(CommitOutcome::Conflict(_)) => match self.resolve(record, rotated).await {
-                    Ok(Resolved::Settled(settled)) => return Ok(settled),
-                    Ok(Resolved::WriteOver(generation)) => {
-                        expected = generation;
-                        continue;
-                    }
-                    Err(error) => error,
-                },
-                Err(error) => error,
+        loop {
+            let failure = match self.write_once(unwritten).await {
+                Ok(settled) => return Ok(settled),
+                Err(failure) => failure,
             };
+            self.still_hold(unwritten);
             let Some(pause) = pauses.next() else {
                 return Err(failure);
             };
-            let clock = &self.context().ports.clock;
+            let clock = &self.context.ports.clock;
             clock
                 .sleep_until(clock.boot_millis().saturating_add(*pause))
                 .await;
         }
+    }
+
+    /// Writes what is not written yet, unless what others wrote since is newer. An error means that it is not known to
+    /// be durable.
+    pub(super) async fn write_once(&self, unwritten: &mut Unwritten) -> Result<Settled> {
+        for _ in 0..COMMIT_ATTEMPTS {
+            let written = self
+                .context
+                .commit(&self.key, unwritten.expected, unwritten.record.encode())
+                .await?;
+            if let CommitOutcome::Committed(generation) = written {
+                return Ok(Settled::Written(generation));
+            }
+            match self.resolve(unwritten).await? {
+                Resolved::Settled(settled) => return Ok(settled),
+                Resolved::WriteOver(generation) => unwritten.expected = generation,
+            }
+        }
         Err(busy())
     }
 
-    /// Somebody else wrote. A newer epoch wins over our tokens, which are given back. Of two attempts that sent the same
+    /// As [`write_once`](Slot::write_once), some time later: looks first at what others wrote since, which storage that takes
+    /// nothing would not tell.
+    pub(super) async fn write_over(&self, unwritten: &mut Unwritten) -> Result<Settled> {
+        match self.resolve(unwritten).await? {
+            Resolved::Settled(settled) => Ok(settled),
+            Resolved::WriteOver(generation) => {
+                unwritten.expected = generation;
+                self.write_once(unwritten).await
+            }
+        }
+    }
+
+    /// Somebody else may have written. A newer epoch wins over our tokens, which are given back. Of two attempts that sent the same
     /// token the pair of the later one wins: there are servers to which only the newest pair is good, and to the others both
     /// are of one chain. The pair that loses is not given back: on many servers revoking one token ends the grant. A record
     /// that nobody can read is written over.
-    async fn resolve(&self, record: &mut SessionRecord, rotated: bool) -> Result<Resolved> {
-        let (stored, raw) = match self.slot.read_to_replace().await? {
+    async fn resolve(&self, unwritten: &mut Unwritten) -> Result<Resolved> {
+        let record = &mut unwritten.record;
+        let read = self.read_to_replace().await?;
+        if self.is_later_than(record.epoch) && !matches!(read, Some((Ok(_), _))) {
+            // What storage has lost does not tell that the user signed out here.
+            self.give_back_unless_kept(unwritten, None);
+            return Ok(Resolved::Settled(Settled::Overtaken(ended(EndReason::SignedOut))));
+        }
+        let (stored, raw) = match read {
             None => return Ok(Resolved::WriteOver(Generation::ABSENT)),
             Some((Err(_), raw)) => return Ok(Resolved::WriteOver(raw.generation)),
             Some((Ok(stored), raw)) => (stored, raw),
         };
-        // A write that failed may have happened all the same.
+        // A write that failed may have happened all the same; whether it would outlive a crash is not known.
         if *raw.bytes == *record.encode() {
-            return Ok(Resolved::Settled(Settled::Written(raw.generation)));
+            return Ok(Resolved::WriteOver(raw.generation));
         }
         if stored.epoch != record.epoch {
-            self.slot.publish(&stored);
-            if let (true, Some(ours)) = (rotated, record.signed_in())
-                && !is_of_the_same_user(&stored, ours)
-                && let Some(token) = &ours.refresh_token
-            {
-                self.context()
-                    .give_back_quietly(token.clone(), ours.claims.as_ref());
-            }
+            self.publish(&stored);
+            self.give_back_unless_kept(unwritten, Some(&stored));
             return Ok(Resolved::Settled(Settled::Overtaken(ended(EndReason::SignedOut))));
         }
-        let (Standing::SignedIn(ours), Some(theirs)) = (&mut record.standing, stored.signed_in()) else {
-            self.slot.publish(&stored);
+        let Standing::SignedIn(ours) = &mut record.standing else {
             return Ok(Resolved::Settled(Settled::Overtaken(busy())));
         };
-        if stored.generation >= record.generation && theirs.attempt >= ours.attempt {
-            self.slot.publish(&stored);
-            return Ok(Resolved::Settled(Settled::Overtaken(busy())));
-        }
-        if let Some(journal) = &theirs.journal
-            && journal.number > ours.attempt
-        {
-            // A later attempt is still under way.
-            ours.journal = Some(journal.clone());
+        match &stored.standing {
+            Standing::SignedIn(theirs) if is_overtaken(ours, theirs) => {
+                self.publish(&stored);
+                return Ok(Resolved::Settled(Settled::Overtaken(busy())));
+            }
+            Standing::SignedIn(theirs) => {
+                if let Some(journal) = &theirs.journal
+                    && journal.number > ours.attempt
+                {
+                    // A later attempt is still under way.
+                    ours.journal = Some(journal.clone());
+                }
+            }
+            // The server has refused the old token to somebody who knew of no newer one. Here it is.
+            Standing::Ended {
+                reason: EndReason::RotationLost | EndReason::ExpiredOrRevoked,
+                ..
+            } => {}
+            Standing::Ended { reason, .. } => {
+                self.publish(&stored);
+                // On another device the same grant lives on.
+                if *reason != EndReason::DeviceChanged {
+                    self.give_back_unless_kept(unwritten, None);
+                }
+                return Ok(Resolved::Settled(Settled::Overtaken(ended(*reason))));
+            }
         }
         if stored.generation >= record.generation {
             record.raise(stored.generation.saturating_add(1));
         }
-        *lock(&self.slot.held) = Some(record.clone());
+        self.still_hold(unwritten);
         Ok(Resolved::WriteOver(raw.generation))
     }
 
+    /// The session of these tokens is over: the server is told, unless the same user is signed in again, whose grant it
+    /// may be.
+    fn give_back_unless_kept(&self, unwritten: &Unwritten, stored: Option<&SessionRecord>) {
+        let Some(ours) = unwritten.record.signed_in().filter(|_| unwritten.rotated) else {
+            return;
+        };
+        if stored.is_some_and(|stored| is_of_the_same_user(stored, ours)) {
+            return;
+        }
+        if let Some(token) = &ours.refresh_token {
+            self.context
+                .give_back_quietly(token.clone(), ours.claims.as_ref());
+        }
+    }
+}
+
+/// Whether the tokens that are stored are of the same attempt as ours, or of a later one.
+fn is_overtaken(ours: &SignedIn, theirs: &SignedIn) -> bool {
+    theirs.attempt >= ours.attempt
+}
+
+impl Refresh {
     /// Ends the session in storage, keeping the hint and no token, then for everybody. `false` if the record is not
     /// the one seen any more: then nothing is ended.
     pub(super) async fn end(&self, seen: &Seen, reason: EndReason) -> Result<bool> {

@@ -309,7 +309,7 @@ impl Context {
         request.max_connection_idle = Some(GRANT_MAX_CONNECTION_IDLE);
         let response = self.ask_server(stage, request).await?;
         if matches!(response.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
-            self.doubt_server().await;
+            self.doubt_server();
         }
         Ok(response)
     }

@@ -112,7 +112,7 @@ impl Slot {
             }
             .run(seen)
             .await;
-            let event = event_of(&result, before, lock(&slot.held).is_some());
+            let event = event_of(&result, before, slot.is_holding());
             drop(landing);
             sender.send_replace(Progress::Done(result));
             if let Some(event) = event {

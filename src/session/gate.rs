@@ -1,4 +1,5 @@
-//! One refresh at a time within the process, whichever client begins it.
+//! What the clients of one process share about one record: one refresh at a time, whichever of them begins it, and the
+//! tokens that storage did not take.
 //!
 //! Two clients over one storage are one session. Inside a process they can wait for each other without polling; the
 //! process lock is for other processes only.
@@ -6,13 +7,37 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
+use super::held::Holding;
+use crate::error::EndReason;
 use crate::ports::{RecordKey, SecureStorage};
 use crate::sync::lock;
 
-/// Held while a session's tokens are being changed.
-pub(super) type Gate = Arc<tokio::sync::Mutex<()>>;
+/// Of one record in one storage.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    /// Held while a session's tokens are being changed.
+    turn: tokio::sync::Mutex<()>,
+    pub(super) holding: Mutex<Holding>,
+    /// A refresh token that the server has refused, where storage did not take that the session is over.
+    pub(super) refused: Mutex<Option<Refused>>,
+}
 
-type Gates = HashMap<(Place, RecordKey), Weak<tokio::sync::Mutex<()>>>;
+/// Which tokens the server has refused, and what that makes of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) epoch: u64,
+    pub(super) generation: u64,
+    pub(super) reason: EndReason,
+}
+
+impl Gate {
+    /// Waits until nobody else in this process changes the tokens. Safe to cancel.
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+}
+
+type Gates = HashMap<(Place, RecordKey), Weak<Gate>>;
 
 /// What tells one storage from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,7 +59,7 @@ impl Place {
 }
 
 /// The gate of this record in this storage, shared by all who ask for it.
-pub(super) fn of(storage: &Arc<dyn SecureStorage>, key: &RecordKey) -> Gate {
+pub(super) fn of(storage: &Arc<dyn SecureStorage>, key: &RecordKey) -> Arc<Gate> {
     static GATES: OnceLock<Mutex<Gates>> = OnceLock::new();
     let key = (Place::of(storage), key.clone());
     let mut gates = lock(GATES.get_or_init(Mutex::default));
@@ -42,7 +67,7 @@ pub(super) fn of(storage: &Arc<dyn SecureStorage>, key: &RecordKey) -> Gate {
     if let Some(gate) = gates.get(&key).and_then(Weak::upgrade) {
         return gate;
     }
-    let gate = Gate::default();
+    let gate = Arc::new(Gate::default());
     gates.insert(key, Arc::downgrade(&gate));
     gate
 }

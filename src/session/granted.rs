@@ -54,7 +54,10 @@ impl Refresh {
             session.provisional = false;
             session.id_token = None;
         }
-        let stored = self.commit_tokens(&mut record, current.stored, rotated).await?;
+        let stored = self
+            .slot
+            .commit_tokens(&mut record, current.stored, rotated)
+            .await?;
 
         // Only now that nothing can be lost: is the ID token about the same user (OpenID Connect Core §12.2)?
         if let (Some(id_token), Some(original)) = (tokens.id_token, original) {
@@ -69,7 +72,7 @@ impl Refresh {
                 return Err(busy());
             };
             session.provisional = false;
-            self.commit_tokens(&mut record, stored, rotated).await?;
+            self.slot.commit_tokens(&mut record, stored, rotated).await?;
         }
         self.slot.publish(&record);
         let clock = &*self.context().ports.clock;
@@ -148,6 +151,7 @@ impl Refresh {
             session.provisional = false;
         }
         current.stored = self
+            .slot
             .commit_tokens(&mut current.record, current.stored, false)
             .await?;
         self.slot.publish(&current.record);
@@ -168,7 +172,7 @@ impl Refresh {
         session.refresh_token = Some(token);
         close(session);
         record.generation = record.generation.saturating_add(1);
-        self.commit_tokens(&mut record, current.stored, true).await?;
+        self.slot.commit_tokens(&mut record, current.stored, true).await?;
         self.slot.publish(&record);
         Ok(())
     }

@@ -11,8 +11,10 @@ use tracing::{debug, warn};
 use zeroize::Zeroizing;
 
 use ::http::StatusCode;
+use url::Url;
 
 use super::context::Context;
+use super::pace::Rest;
 use crate::error::{Error, ErrorKind, Result, ServerError, Stage};
 use crate::ports::{CommitOutcome, Generation, HttpResponse};
 use crate::protocol::endpoint;
@@ -20,6 +22,7 @@ use crate::protocol::json::Object;
 use crate::protocol::jwk::{self, JwkSet};
 use crate::protocol::metadata::{self, AuthorizationServer};
 use crate::protocol::token::retry_after;
+use crate::sync::lock;
 
 /// A key set that was fetched less than this long ago is not fetched again for an unknown `kid`: a thousand
 /// forged tokens must not become a thousand requests.
@@ -32,10 +35,88 @@ const VERSION: u64 = 1;
 #[derive(Debug, Default)]
 pub(super) struct Knowledge {
     loaded: OnceCell<()>,
-    metadata: Mutex<Option<Known<AuthorizationServer>>>,
-    keys: Mutex<Option<Known<JwkSet>>>,
+    metadata: Shelf<AuthorizationServer>,
+    keys: Shelf<JwkSet>,
     /// The stored record.
     stored: Mutex<Kept>,
+}
+
+/// Where one document is in memory. Whoever looks at it or forgets it waits for nobody.
+#[derive(Debug)]
+struct Shelf<T> {
+    /// Held while the server is asked, so that those who come meanwhile have the same answer.
+    asking: Mutex<()>,
+    content: std::sync::Mutex<Content<T>>,
+}
+
+#[derive(Debug)]
+struct Content<T> {
+    known: Option<Known<T>>,
+    rest: Rest,
+    /// How often everything was forgotten: what was asked for before that is put down nowhere.
+    forgotten: u64,
+}
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self {
+            asking: Mutex::default(),
+            content: std::sync::Mutex::new(Content {
+                known: None,
+                rest: Rest::default(),
+                forgotten: 0,
+            }),
+        }
+    }
+}
+
+impl<T> Shelf<T> {
+    /// What is known, with its age in milliseconds.
+    fn known(&self, now: u64) -> Option<(Arc<T>, u64)> {
+        let content = lock(&self.content);
+        let known = content.known.as_ref()?;
+        Some((Arc::clone(&known.value), known.fetched.age(now)))
+    }
+
+    /// How often everything was forgotten so far.
+    fn era(&self) -> u64 {
+        lock(&self.content).forgotten
+    }
+
+    /// Whether the server may be asked now.
+    fn admit(&self, now: u64) -> Result<()> {
+        lock(&self.content).rest.admit(now)
+    }
+
+    fn failed(&self, now: u64, error: Error) -> Error {
+        lock(&self.content).rest.failed(now, error)
+    }
+
+    /// The server gave it. `false` if everything was forgotten since the server was asked.
+    fn put(&self, known: Known<T>, era: u64) -> bool {
+        let mut content = lock(&self.content);
+        content.rest.succeeded();
+        let is_wanted = content.forgotten == era;
+        if is_wanted {
+            content.known = Some(known);
+        }
+        is_wanted
+    }
+
+    /// As [`put`](Shelf::put), from elsewhere: what is known already is as good.
+    fn put_if_unknown(&self, known: Known<T>, era: u64) {
+        let mut content = lock(&self.content);
+        if content.known.is_none() && content.forgotten == era {
+            content.known = Some(known);
+        }
+    }
+
+    fn forget(&self) {
+        let mut content = lock(&self.content);
+        content.forgotten = content.forgotten.saturating_add(1);
+        content.known = None;
+        content.rest = Rest::default();
+    }
 }
 
 /// The stored record, as this process last wrote or read it.
@@ -107,54 +188,68 @@ impl Context {
     /// will do.
     pub(crate) async fn server(&self) -> Result<Arc<AuthorizationServer>> {
         self.load_knowledge().await;
-        let mut known = self.knowledge.metadata.lock().await;
-        let now = self.ports.clock.boot_millis();
-        if let Some(known) = &*known
-            && known.fetched.age(now) < MAX_AGE_MILLIS
-        {
-            return Ok(Arc::clone(&known.value));
+        let shelf = &self.knowledge.metadata;
+        if let Some(known) = self.not_old(shelf) {
+            return Ok(known);
         }
-        match (self.fetch_metadata().await, &*known) {
+        let _asking = shelf.asking.lock().await;
+        if let Some(known) = self.not_old(shelf) {
+            return Ok(known);
+        }
+        let (era, now) = (shelf.era(), self.ports.clock.boot_millis());
+        let old = shelf.known(now);
+        let fetched = match shelf.admit(now) {
+            Ok(()) => self.fetch_metadata().await.map_err(|error| {
+                let now = self.ports.clock.boot_millis();
+                shelf.failed(now, error)
+            }),
+            Err(resting) => Err(resting),
+        };
+        match (fetched, old) {
             (Ok(server), old) => {
-                if let Some(old) = old {
-                    let taken_back = server.weaker_than(&old.value);
+                if let Some((old, _)) = old {
+                    let taken_back = server.weaker_than(&old);
                     if !taken_back.is_empty() {
                         warn!(?taken_back, "the server's metadata protects less than before");
                     }
                 }
                 let value = Arc::new(server);
                 let text = String::from_utf8_lossy(value.document()).into_owned();
-                *known = Some(Known::fetched(&value, now));
-                drop(known);
-                self.keep(|document, now| document.metadata = Some((text, now)))
-                    .await;
+                if shelf.put(Known::fetched(&value, now), era) {
+                    self.keep(|document, now| document.metadata = Some((text, now)))
+                        .await;
+                }
                 Ok(value)
             }
             // The issuer is somebody else's: nothing that was believed of it before holds.
             (Err(error), _) if error.code() == "issuer_mismatch" => Err(error),
-            (Err(error), Some(old)) => {
+            (Err(error), Some((old, _))) => {
                 warn!(
                     code = error.code(),
                     "the metadata at hand is old, and newer cannot be had"
                 );
-                Ok(Arc::clone(&old.value))
+                Ok(old)
             }
             (Err(error), None) => Err(error),
         }
     }
 
+    fn not_old<T>(&self, shelf: &Shelf<T>) -> Option<Arc<T>> {
+        let (value, age) = shelf.known(self.ports.clock.boot_millis())?;
+        (age < MAX_AGE_MILLIS).then_some(value)
+    }
+
     /// Takes over metadata that a pending sign-in kept, so that a redirect into a new process costs no request.
     pub(crate) async fn remember_server(&self, server: AuthorizationServer) {
         self.load_knowledge().await;
-        let mut known = self.knowledge.metadata.lock().await;
-        if known.is_none() {
-            *known = Some(Known::fetched(&Arc::new(server), self.ports.clock.boot_millis()));
-        }
+        let shelf = &self.knowledge.metadata;
+        let known = Known::fetched(&Arc::new(server), self.ports.clock.boot_millis());
+        shelf.put_if_unknown(known, shelf.era());
     }
 
     /// The metadata led to an endpoint that is not there: the next who needs it asks again.
-    pub(crate) async fn doubt_server(&self) {
-        if let Some(known) = &mut *self.knowledge.metadata.lock().await {
+    pub(crate) fn doubt_server(&self) {
+        if let Some(known) = &mut lock(&self.knowledge.metadata.content).known {
             known.fetched = Fetched(i64::MIN);
         }
     }
@@ -162,24 +257,47 @@ impl Context {
     /// The server's signing keys.
     pub(crate) async fn keys(&self, server: &AuthorizationServer, which: Keys) -> Result<KeysAnswer> {
         self.load_knowledge().await;
-        let mut known = self.knowledge.keys.lock().await;
-        let now = self.ports.clock.boot_millis();
-        if let Some(known) = &*known {
-            let age = known.fetched.age(now);
-            let enough = match which {
-                Keys::AtHand => true,
-                Keys::NotOld => age < MAX_AGE_MILLIS,
-                Keys::Newer => age < KEYS_MIN_AGE_MILLIS,
-            };
-            if enough {
-                let wait = KEYS_MIN_AGE_MILLIS.saturating_sub(age);
-                return Ok(KeysAnswer {
-                    keys: Arc::clone(&known.value),
-                    newer_from: Some(now.saturating_add(wait)),
-                });
-            }
+        if let Some(enough) = self.enough_keys(which) {
+            return Ok(enough);
         }
+        let shelf = &self.knowledge.keys;
+        let _asking = shelf.asking.lock().await;
+        if let Some(enough) = self.enough_keys(which) {
+            return Ok(enough);
+        }
+        let (era, now) = (shelf.era(), self.ports.clock.boot_millis());
         let url = server.require_jwks_uri()?.clone();
+        shelf.admit(now)?;
+        let (value, text) = self
+            .fetch_keys(url)
+            .await
+            .map_err(|error| shelf.failed(self.ports.clock.boot_millis(), error))?;
+        if shelf.put(Known::fetched(&value, now), era) {
+            self.keep(|document, now| document.keys = Some((text, now))).await;
+        }
+        Ok(KeysAnswer {
+            keys: value,
+            newer_from: None,
+        })
+    }
+
+    /// Those in memory, if they will do.
+    fn enough_keys(&self, which: Keys) -> Option<KeysAnswer> {
+        let now = self.ports.clock.boot_millis();
+        let (keys, age) = self.knowledge.keys.known(now)?;
+        let enough = match which {
+            Keys::AtHand => true,
+            Keys::NotOld => age < MAX_AGE_MILLIS,
+            Keys::Newer => age < KEYS_MIN_AGE_MILLIS,
+        };
+        let wait = KEYS_MIN_AGE_MILLIS.saturating_sub(age);
+        enough.then(|| KeysAnswer {
+            keys,
+            newer_from: Some(now.saturating_add(wait)),
+        })
+    }
+
+    async fn fetch_keys(&self, url: Url) -> Result<(Arc<JwkSet>, String)> {
         let response = self.get_json(Stage::Jwks, url, jwk::MAX_SET_BYTES).await?;
         if !response.status.is_success() {
             let clause = "OpenID Connect Core §10.1";
@@ -187,27 +305,20 @@ impl Context {
         }
         let value = Arc::new(JwkSet::parse(&response.body)?);
         Self::put_up_with(value.oddities());
-        let text = String::from_utf8_lossy(&response.body).into_owned();
-        *known = Some(Known::fetched(&value, now));
-        drop(known);
-        self.keep(|document, now| document.keys = Some((text, now))).await;
-        Ok(KeysAnswer {
-            keys: value,
-            newer_from: None,
-        })
+        Ok((value, String::from_utf8_lossy(&response.body).into_owned()))
     }
 
     /// The keys in memory or in storage. Asks no server.
     pub(crate) async fn keys_at_hand(&self) -> Option<Arc<JwkSet>> {
         self.load_knowledge().await;
-        let known = self.knowledge.keys.lock().await;
-        known.as_ref().map(|known| Arc::clone(&known.value))
+        let (keys, _) = self.knowledge.keys.known(self.ports.clock.boot_millis())?;
+        Some(keys)
     }
 
-    /// Forgets everything, in memory and in storage.
+    /// Forgets everything, in memory and in storage. Waits for no server: what it still answers is kept nowhere.
     pub(crate) async fn forget_knowledge(&self) -> Result<()> {
-        *self.knowledge.metadata.lock().await = None;
-        *self.knowledge.keys.lock().await = None;
+        self.knowledge.metadata.forget();
+        self.knowledge.keys.forget();
         let mut stored = self.knowledge.stored.lock().await;
         stored.document = Document::default();
         stored.forgotten = true;
@@ -229,6 +340,8 @@ impl Context {
     }
 
     async fn read_knowledge(&self) {
+        let (metadata, keys) = (&self.knowledge.metadata, &self.knowledge.keys);
+        let (metadata_era, keys_era) = (metadata.era(), keys.era());
         let loaded = async { self.load(&self.names.server()?).await }.await;
         let stored = match loaded {
             Ok(Some(stored)) => stored,
@@ -249,18 +362,20 @@ impl Context {
         if let Some((text, fetched)) = &document.metadata
             && let Ok(server) = AuthorizationServer::parse(text.as_bytes(), &self.issuer, self.policy)
         {
-            *self.knowledge.metadata.lock().await = Some(Known {
+            let known = Known {
                 value: Arc::new(server),
                 fetched: Fetched(boot.saturating_sub(age(*fetched))),
-            });
+            };
+            metadata.put_if_unknown(known, metadata_era);
         }
         if let Some((text, fetched)) = &document.keys
-            && let Ok(keys) = JwkSet::parse(text.as_bytes())
+            && let Ok(set) = JwkSet::parse(text.as_bytes())
         {
-            *self.knowledge.keys.lock().await = Some(Known {
-                value: Arc::new(keys),
+            let known = Known {
+                value: Arc::new(set),
                 fetched: Fetched(boot.saturating_sub(age(*fetched))),
-            });
+            };
+            keys.put_if_unknown(known, keys_era);
         }
         let mut kept = self.knowledge.stored.lock().await;
         kept.generation = stored.generation;

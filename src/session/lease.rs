@@ -17,18 +17,53 @@ use crate::sync::lock;
 /// How long to wait for another process to finish its refresh, and how often to look.
 const LOCK_PATIENCE_MILLIS: u64 = 15_000;
 const LOCK_POLL_MILLIS: u64 = 50;
+/// How often the system may fail to say whether the lock is free, before a refresh goes on without.
+const LOCK_FAILURES: u32 = 5;
 
 /// What a refresh runs under.
 pub(super) enum Lease {
     /// The lock, given back when this is dropped.
-    Held { _guard: LockGuard },
+    Held { _guard: LockGuard, ends: u64 },
     /// Nothing: there is no lock here, or its holder's lease is over.
     Without,
 }
 
 impl Lease {
     pub(super) fn is_held(&self) -> bool {
-        matches!(self, Self::Held { .. })
+        self.ends().is_some()
+    }
+
+    /// By the boot clock: from here on other processes go on without the lock.
+    pub(super) fn ends(&self) -> Option<u64> {
+        match self {
+            Self::Held { ends, .. } => Some(*ends),
+            Self::Without => None,
+        }
+    }
+
+    /// A new attempt begins under it.
+    pub(super) fn renew(&mut self, now: u64) {
+        if let Self::Held { ends, .. } = self {
+            *ends = now.saturating_add(LEASE_MILLIS);
+        }
+    }
+}
+
+/// Another process was seen holding the lock, from one instant to another by the boot clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SeenBusy {
+    since: u64,
+    last: u64,
+}
+
+impl SeenBusy {
+    /// It is busy now; for how long, in milliseconds. Nobody looks between two waits: if those are further apart than one
+    /// lasts, it may have been free in between, and this is another holder.
+    fn again(seen: &mut Option<Self>, now: u64) -> u64 {
+        let before = seen.filter(|seen| now.saturating_sub(seen.last) <= LOCK_PATIENCE_MILLIS);
+        let since = before.map_or(now, |seen| seen.since);
+        *seen = Some(Self { since, last: now });
+        now.saturating_sub(since)
     }
 }
 
@@ -37,6 +72,7 @@ impl Refresh {
     pub(super) async fn lease(&self) -> Result<Lease> {
         let clock = &self.context().ports.clock;
         let deadline = clock.boot_millis().saturating_add(LOCK_PATIENCE_MILLIS);
+        let mut failures = 0;
         loop {
             let lock_port = Arc::clone(&self.context().ports.lock);
             let name = self.slot.key.as_str().to_owned();
@@ -48,17 +84,25 @@ impl Refresh {
             let now = clock.boot_millis();
             match answer.await {
                 Ok(Ok(Some(guard))) => {
-                    *lock(&self.slot.lock_busy_since) = None;
-                    return Ok(Lease::Held { _guard: guard });
+                    *lock(&self.slot.lock_busy) = None;
+                    return Ok(Lease::Held {
+                        _guard: guard,
+                        ends: now.saturating_add(LEASE_MILLIS),
+                    });
                 }
                 Ok(Ok(None)) => {
-                    let busy_since = *lock(&self.slot.lock_busy_since).get_or_insert(now);
+                    let busy_for = SeenBusy::again(&mut lock(&self.slot.lock_busy), now);
                     if now >= deadline {
-                        return self.without(now.saturating_sub(busy_since)).await;
+                        return self.without(busy_for).await;
                     }
                     clock.sleep_until(now.saturating_add(LOCK_POLL_MILLIS)).await;
                 }
-                // Without a lock there is only more contention.
+                // Once is an accident; without a lock two processes may send the same token at once.
+                Ok(Err(_)) if failures < LOCK_FAILURES => {
+                    failures += 1;
+                    clock.sleep_until(now.saturating_add(LOCK_POLL_MILLIS)).await;
+                }
+                // There is none to be had here, and that is only more contention.
                 Ok(Err(failure)) => {
                     warn!(reason = %failure.0, "no process lock");
                     return Ok(Lease::Without);

@@ -16,7 +16,8 @@
 //!        granted: commit, verify, publish | refused: re-read, then end | anything else: keep the token
 //! ```
 //!
-//! Delivery order, always: durable, then snapshot, then waiters, then events.
+//! Delivery order, always: durable, then snapshot, then waiters, then events. `README.md` beside this file has the state
+//! machine of a refresh, what is durable when, and where each rule lives.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,12 +26,14 @@ pub(crate) mod api;
 pub(crate) mod at_server;
 mod authorize;
 pub(crate) mod begin;
+mod catch_up;
 mod commit;
 pub(crate) mod context;
 mod end_session;
 mod flight;
 pub(crate) mod gate;
 mod granted;
+mod held;
 pub(crate) mod knowledge;
 mod lease;
 pub(crate) mod listening;
@@ -46,6 +49,8 @@ mod sign_out;
 pub(crate) mod slot;
 pub(crate) mod snapshot;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 pub use self::api::{ApiRequest, ApiResponse, SessionHttp};
 pub use self::authorize::Authorized;
@@ -138,6 +143,12 @@ impl Session {
     ///
     /// `None` means that a call to [`access_token`](Session::access_token) would have to ask the server, or that
     /// the session is over.
+    ///
+    /// What another process did shows once this one has looked at storage: it gives the token that it has until 5 seconds
+    /// before the end of that token, even if another process has refreshed the session or signed out of it; without
+    /// `expires_in`, until an API refuses it. [`access_token`](Session::access_token) looks a minute or a tenth of the
+    /// token's life sooner, [`Client::catch_up`](crate::Client::catch_up) and [`Client::session`](crate::Client::session)
+    /// at once.
     ///
     /// ```no_run
     /// # async fn example(session: gatepass::Session) -> gatepass::Result<()> {
@@ -312,6 +323,19 @@ impl Session {
     /// The snapshot to use now.
     pub(crate) async fn current(&self, target: &Target) -> Result<Arc<Snapshot>> {
         let clock = &self.slot.context.ports.clock;
+        let asked_at = clock.boot_millis();
+        let current = self.fresh(target).await?;
+        // A caller that was stopped while it waited, as phones do with apps, wakes up with a token of long ago.
+        let slept_through = current.usable_until() >= asked_at.saturating_add(SHORTEST_LIFE_MILLIS)
+            && !current.is_usable(clock.boot_millis());
+        if slept_through {
+            return self.fresh(target).await;
+        }
+        Ok(current)
+    }
+
+    async fn fresh(&self, target: &Target) -> Result<Arc<Snapshot>> {
+        let clock = &self.slot.context.ports.clock;
         match self.published(target) {
             Some(snapshot) if snapshot.is_fresh(clock.boot_millis()) => Ok(snapshot),
             Some(old) => {
@@ -411,6 +435,9 @@ impl fmt::Debug for Session {
             .finish_non_exhaustive()
     }
 }
+
+/// Servers that give tokens of no life to speak of are not asked twice for one.
+const SHORTEST_LIFE_MILLIS: u64 = 1_000;
 
 /// An error for a session that is over.
 pub(crate) fn ended(reason: EndReason) -> Error {

@@ -1,5 +1,5 @@
-//! How often a server is asked to refresh one session, whatever its callers do: a client that loops is taken for an
-//! attack, by the server or by whoever watches it.
+//! How often a server is asked to refresh one session, or for one of its documents, whatever its callers do: a client that
+//! loops is taken for an attack, by the server or by whoever watches it.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -93,11 +93,74 @@ impl Pace {
                 .min(LONGEST_REST_MILLIS),
             None => 0,
         };
-        let asked = match error.next_step() {
-            NextStep::RetryAfter(wait) => u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            _ => 0,
-        };
-        kept.rests_until = kept.rests_until.max(now.saturating_add(rest.max(asked)));
+        let rest = rest.max(asked_for(error));
+        kept.rests_until = kept.rests_until.max(now.saturating_add(rest));
+    }
+}
+
+/// After so many failures in a row to get a document there is a pause of so long. Nobody's first failure holds up the
+/// next one, and a user in front of the screen does not wait for longer than the last.
+const DOCUMENT_PAUSES_MILLIS: [u64; 7] = [0, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000];
+/// A server that asks for more time gets this much: what is asked for is public and cheap, and a sign-in may wait for it.
+const LONGEST_DOCUMENT_PAUSE_MILLIS: u64 = 60_000;
+
+/// How the last tries went to get one document of a server, its metadata or its keys. Of one client alone.
+#[derive(Debug, Default)]
+pub(super) struct Rest {
+    failures: usize,
+    /// By the boot clock.
+    until: u64,
+    last: Option<Error>,
+}
+
+impl Rest {
+    /// Whether it may be asked for now, by the boot clock; else the last failure, which says how much longer.
+    pub(super) fn admit(&self, now: u64) -> Result<(), Error> {
+        match &self.last {
+            Some(last) if now < self.until => Err(self.told(last, now)),
+            _ => Ok(()),
+        }
+    }
+
+    /// It came.
+    pub(super) fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    /// It did not come. Gives the failure back, with how long the next one has to wait. A request that was not sent says
+    /// nothing of the server, and the network comes back at any moment.
+    pub(super) fn failed(&mut self, now: u64, error: Error) -> Error {
+        if error.kind() == ErrorKind::Network(Delivery::NotSent) {
+            return error;
+        }
+        let pause = DOCUMENT_PAUSES_MILLIS.get(self.failures);
+        let pause = pause
+            .or(DOCUMENT_PAUSES_MILLIS.last())
+            .copied()
+            .unwrap_or_default();
+        self.failures = self.failures.saturating_add(1);
+        let asked = asked_for(&error).min(LONGEST_DOCUMENT_PAUSE_MILLIS);
+        self.until = now.saturating_add(pause.max(asked));
+        let told = self.told(&error, now);
+        self.last = Some(error);
+        told
+    }
+
+    fn told(&self, error: &Error, now: u64) -> Error {
+        let left = self.until.saturating_sub(now);
+        // Where somebody has to mend something first, a pause is not what to wait for.
+        if left == 0 || !error.is_retryable() {
+            return error.clone();
+        }
+        error.clone().with_retry_after(Duration::from_millis(left))
+    }
+}
+
+/// How long the server asked to be left alone, in milliseconds.
+fn asked_for(error: &Error) -> u64 {
+    match error.next_step() {
+        NextStep::RetryAfter(wait) => u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        _ => 0,
     }
 }
 

@@ -19,6 +19,8 @@ use crate::protocol::token::{AccessToken, IdToken, RefreshToken};
 const VERSION: u64 = 1;
 /// A session keeps tokens for at most this many targets besides its own.
 const MAX_OTHERS: usize = 32;
+/// So many sign-ins are remembered after their sessions.
+const MAX_FINISHED: usize = 16;
 
 /// A session as it is stored.
 #[derive(Clone, Debug)]
@@ -29,6 +31,9 @@ pub(crate) struct SessionRecord {
     pub(crate) generation: u64,
     /// Whose it is; `None` where everything was to be forgotten.
     pub(crate) owner: Option<Owner>,
+    /// The sign-ins that the last sessions here came from, the latest last: what is left of one of them must not bring it
+    /// back, and its grant is not that of nobody.
+    pub(crate) finished: Vec<String>,
     pub(crate) standing: Standing,
 }
 
@@ -156,6 +161,8 @@ pub(crate) struct Journal {
     pub(crate) number: u64,
     /// When it was begun; `None` in a record that does not say.
     pub(crate) begun: Option<SentAt>,
+    /// It was begun without the lock: that this is free says nothing about whether it still runs.
+    pub(crate) without_lock: bool,
 }
 
 impl Journal {
@@ -224,6 +231,20 @@ impl SessionRecord {
         }
     }
 
+    /// Whether this user is signed in by it.
+    pub(super) fn is_of(&self, user: &Claims) -> bool {
+        let claims = self.signed_in().and_then(|session| session.claims.as_ref());
+        claims.is_some_and(|claims| claims.subject() == user.subject())
+    }
+
+    /// The sign-in that the session came from.
+    pub(super) fn sign_in(&self) -> Option<&str> {
+        match &self.standing {
+            Standing::SignedIn(session) => session.sign_in.as_deref(),
+            Standing::Ended { sign_in, .. } => sign_in.as_deref(),
+        }
+    }
+
     /// Puts the tokens that came last, and the record, under a later generation.
     pub(super) fn raise(&mut self, generation: u64) {
         let was = std::mem::replace(&mut self.generation, generation);
@@ -237,6 +258,18 @@ impl SessionRecord {
         }
     }
 
+    /// Whether a session here came from this sign-in, as far as anybody remembers.
+    pub(crate) fn has_finished(&self, sign_in: &str) -> bool {
+        self.sign_in() == Some(sign_in) || self.finished.iter().any(|finished| finished == sign_in)
+    }
+
+    /// What the record of the next session here remembers.
+    pub(crate) fn finished_by_now(&self) -> Vec<String> {
+        let mut finished = self.finished.clone();
+        finished.extend(self.sign_in().map(str::to_owned));
+        finished.split_off(finished.len().saturating_sub(MAX_FINISHED))
+    }
+
     /// The same session, over: no token, but a hint that helps the user to sign in again.
     pub(crate) fn ended(&self, reason: EndReason, at_unix_millis: i64) -> Self {
         let claims = self.signed_in().and_then(|session| session.claims.as_ref());
@@ -248,6 +281,7 @@ impl SessionRecord {
             epoch: self.epoch,
             generation: self.generation.saturating_add(1),
             owner: self.owner.clone(),
+            finished: self.finished.clone(),
             standing: Standing::Ended {
                 reason,
                 login_hint,
@@ -265,6 +299,9 @@ impl SessionRecord {
         if let Some(owner) = &self.owner {
             members.insert("issuer".into(), owner.issuer.as_str().into());
             members.insert("client_id".into(), owner.client_id.as_str().into());
+        }
+        if !self.finished.is_empty() {
+            members.insert("finished".into(), self.finished.clone().into());
         }
         match &self.standing {
             Standing::Ended {
@@ -312,6 +349,7 @@ impl SessionRecord {
             (Some(issuer), Some(client_id)) => Some(Owner { issuer, client_id }),
             _ => None,
         };
+        let finished = object.strings("finished").unwrap_or_default();
         let standing = match object.str("ended").map(str::to_owned) {
             Some(reason) => Standing::Ended {
                 reason: end_reason(&reason).ok_or_else(|| unreadable("it ended for an unknown reason"))?,
@@ -328,6 +366,7 @@ impl SessionRecord {
             epoch,
             generation,
             owner,
+            finished,
             standing,
         })
     }
@@ -376,6 +415,7 @@ pub(crate) fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Val
                 "uncertain": journal.uncertain,
                 "number": journal.number,
                 "begun": journal.begun.as_ref().map(SentAt::to_value),
+                "without_lock": journal.without_lock,
             }),
         );
     }
@@ -396,6 +436,10 @@ pub(crate) fn decode_signed_in(object: &mut Object) -> SignedIn {
         uncertain: journal.get("uncertain").and_then(Value::as_bool).unwrap_or(true),
         number: journal.get("number").and_then(Value::as_u64).unwrap_or_default(),
         begun: journal.get("begun").and_then(SentAt::from_value),
+        without_lock: journal
+            .get("without_lock")
+            .and_then(Value::as_bool)
+            .unwrap_or_default(),
     });
     let claims = match object.0.remove("claims") {
         Some(Value::Object(claims)) => Claims::from_stored(Object(claims)),
@@ -499,6 +543,7 @@ mod tests {
                 issuer: "https://as.example".into(),
                 client_id: "my-app".into(),
             }),
+            finished: vec!["gp-0".into()],
             standing: Standing::SignedIn(Box::new(SignedIn {
                 since_unix_millis: 9,
                 sign_in: None,
@@ -534,6 +579,7 @@ mod tests {
                         boot_id: Some("b".into()),
                         unix_millis: -2,
                     }),
+                    without_lock: false,
                 }),
                 attempt: 4,
             })),
@@ -548,6 +594,7 @@ mod tests {
             epoch: 4,
             generation: 7,
             owner: None,
+            finished: Vec::new(),
             standing: Standing::Ended {
                 reason: EndReason::RotationLost,
                 login_hint: Some("a@b".into()),
@@ -568,9 +615,9 @@ mod tests {
             std::str::from_utf8(&record().encode()).unwrap(),
             concat!(
                 r#"{"access_token":"A","attempt":4,"claims":{"email":"alice@example.com","sub":"alice"},"client_id":"my-app","epoch":3,"#,
-                r#""expiry":{"boot_id":"b","boot_millis":5,"lifetime_millis":60000,"unix_millis":-1},"generation":7,"#,
+                r#""expiry":{"boot_id":"b","boot_millis":5,"lifetime_millis":60000,"unix_millis":-1},"finished":["gp-0"],"generation":7,"#,
                 r#""id_token":"I","issuer":"https://as.example","journal":{"attempt_id":"x","begun":{"boot_id":"b","#,
-                r#""boot_millis":4,"unix_millis":-2},"number":5,"uncertain":true},"#,
+                r#""boot_millis":4,"unix_millis":-2},"number":5,"uncertain":true,"without_lock":false},"#,
                 r#""others":[{"access_token":"B","target":{"resources":["https://b.example/"],"scope":null},"token_generation":6}],"#,
                 r#""provisional":true,"#,
                 r#""refresh_token":"R","scope":["openid","profile"],"since_unix_millis":9,"token_generation":7,"v":1}"#

@@ -14,7 +14,8 @@ use tracing::{Instrument as _, debug, debug_span, warn};
 
 use super::context::{COMMIT_ATTEMPTS, Context};
 use super::flight::{Outcome, Progress};
-use super::lease::refresh_busy;
+use super::gate::Refused;
+use super::lease::{Lease, refresh_busy};
 use super::pace::Want;
 use super::record::{Journal, SentAt, SessionRecord, SignedIn, Standing};
 use super::rotation::{Answer, Attempt, LEASE_MILLIS, Next};
@@ -29,6 +30,8 @@ use crate::sync::lock;
 
 /// How long the refusal of a token is doubted where another process may be at it without a lock between them.
 const SECOND_OPINION_MILLIS: u64 = 1_000;
+/// What was read from the store longer ago is read again before a token is sent.
+const STALE_MILLIS: u64 = 2_000;
 
 /// One refresh from the lock to the snapshot.
 pub(super) struct Refresh {
@@ -79,16 +82,39 @@ impl Refresh {
         // Whatever can fail without touching the refresh token goes first (RR-04). Only a request needs the server,
         // so without a network what another process refreshed can still be adopted.
         let server = self.context().server().await;
-        let _gate = self.slot.gate.lock().await;
-        let lease = self.lease().await?;
-        self.write_held().await?;
+        let _turn = self.slot.gate.turn().await;
+        let mut lease = match self.slot.kept_lease() {
+            Some(kept) => kept,
+            None => self.lease().await?,
+        };
+        let outcome = self.attempt_under(&mut lease, server, seen, attempt_id).await;
+        // Where storage took nothing, another process must not send the token that these came for.
+        self.slot.keep_lease(lease);
+        outcome
+    }
+
+    async fn attempt_under(
+        &self,
+        lease: &mut Lease,
+        server: Result<Arc<AuthorizationServer>>,
+        seen: u64,
+        attempt_id: &str,
+    ) -> Outcome {
+        // Tokens that storage refused earlier are written before anything is asked for again.
+        if self.slot.write_held().await?.is_some() {
+            lease.renew(self.context().ports.clock.boot_millis());
+        }
         let current = self.reread().await?;
         if let Some(snapshot) = self.adopt(&current.record, seen) {
             return Ok(snapshot);
         }
-        if !lease.is_held() {
-            self.give_way(&current.record)?;
+        if let Some(reason) = self.refused_before(&current.record) {
+            return match self.end(&current, reason).await? {
+                true => Err(ended(reason).with_clause("RFC 6749 §5.2")),
+                false => Err(busy()),
+            };
         }
+        self.give_way(&current.record, lease.is_held())?;
         let known = current.record.clone();
         let refreshed = self
             .refresh(server, current, seen, attempt_id, lease.is_held())
@@ -100,12 +126,14 @@ impl Refresh {
         })
     }
 
-    /// Without a lock nothing but the journal tells that another process is at it.
-    fn give_way(&self, record: &SessionRecord) -> Result<()> {
+    /// Where one of the two has no lock, nothing but the journal tells that another process is at it.
+    fn give_way(&self, record: &SessionRecord, locked: bool) -> Result<()> {
         let journal = record.signed_in().and_then(|session| session.journal.as_ref());
         let own = lock(&self.slot.last_attempt).clone();
         let others = journal.filter(|journal| own.as_ref() != Some(&journal.attempt_id));
         match others {
+            // The lock is ours: who had it before has come to an end, one way or the other.
+            Some(journal) if locked && !journal.without_lock => Ok(()),
             Some(journal) if journal.age(&*self.context().ports.clock) < LEASE_MILLIS => Err(refresh_busy()),
             _ => Ok(()),
         }
@@ -141,6 +169,7 @@ impl Refresh {
             uncertain: session.journal.is_some(),
             number: session.last_attempt().saturating_add(1),
             begun: Some(SentAt::now(&**clock)),
+            without_lock: !locked,
         };
         let policy = self.context().on_unknown_outcome;
         let usable_until = Snapshot::of(&current.record, &self.target, &**clock);
@@ -185,7 +214,19 @@ impl Refresh {
         let clock = &self.context().ports.clock;
         // A server that answers the same token again with the same tokens counts their life from the first time.
         let sent_at = SentAt::now(&**clock);
+        let journal = current.record.signed_in().and_then(|s| s.journal.as_ref());
+        let age = journal.map_or(0, |journal| journal.age(&**clock));
+        let mut looked_at = clock.boot_millis().saturating_sub(age);
         loop {
+            // A process that is stopped between two lines may wake up when others have gone on without it, and this token was
+            // replaced long ago.
+            while clock.boot_millis().saturating_sub(looked_at) > STALE_MILLIS {
+                looked_at = clock.boot_millis();
+                current = match self.look_again(&current.record, attempt_id).await? {
+                    ControlFlow::Continue(current) => current,
+                    ControlFlow::Break(outcome) => return outcome,
+                };
+            }
             let patience = attempt.sends(clock.boot_millis());
             let body = token::refresh_request(
                 &self.context().client_id,
@@ -233,6 +274,7 @@ impl Refresh {
                     if attempt.is_late(clock.boot_millis()) {
                         return Err(error);
                     }
+                    looked_at = clock.boot_millis();
                     current = match self.look_again(&current.record, attempt_id).await? {
                         ControlFlow::Continue(current) => current,
                         ControlFlow::Break(outcome) => return outcome,
@@ -379,6 +421,12 @@ impl Refresh {
         reason: EndReason,
         locked: bool,
     ) -> Outcome {
+        // Where storage does not answer now, the token is not sent again later to be told the same.
+        *lock(&self.slot.gate.refused) = Some(Refused {
+            epoch: sent.epoch,
+            generation: sent.generation,
+            reason,
+        });
         if !locked {
             // Whoever was faster may not have written yet, and nothing made us wait for it.
             let clock = &self.context().ports.clock;
@@ -396,6 +444,12 @@ impl Refresh {
             }
         }
         Err(busy())
+    }
+
+    /// What the server said of this very token before, if storage did not take it then.
+    fn refused_before(&self, record: &SessionRecord) -> Option<EndReason> {
+        let refused = (*lock(&self.slot.gate.refused))?;
+        (refused.epoch == record.epoch && refused.generation == record.generation).then_some(refused.reason)
     }
 }
 

@@ -132,6 +132,10 @@ impl Context {
                 }
                 Err(error) => return Err(error),
             };
+            if is_newer(&stored.bytes) {
+                // Written by a newer version of the app, which will ask.
+                continue;
+            }
             let now = self.ports.clock.unix_millis();
             match Waiting::decode(&stored.bytes) {
                 Some(waiting) if waiting.is_kept(now) => {
@@ -176,6 +180,15 @@ fn is_final(error: &Error) -> bool {
         }),
         _ => false,
     }
+}
+
+/// Whether a record is of a later version than this one writes.
+fn is_newer(bytes: &[u8]) -> bool {
+    let version = |object: Object| object.get("v").and_then(Value::as_u64);
+    Object::parse(bytes)
+        .ok()
+        .and_then(version)
+        .is_some_and(|version| version > VERSION)
 }
 
 impl Waiting {

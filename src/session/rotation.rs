@@ -1,19 +1,29 @@
 //! The rotation state machine: what becomes of a refresh token that is sent, as a pure function.
 //!
 //! ```text
-//!           journal          request               tokens
-//!   Idle ───durable──▶ Prepared ──out──▶ Sent ────────────────▶ Committed
-//!    ▲                                   │ │ ▲
-//!    │   not sent, or turned down        │ │ │ the same token again, while it may
-//!    └───────────────────────────────────┘ │ │ still help (RFC 9700 §4.14.2)
-//!                                          │ │
-//!                      nobody knows ───────┼─┴─▶ Uncertain ──▶ left open, for the next need
-//!                                          │
-//!                      invalid_grant ──────┴───▶ Refused ──▶ read again: newer, or the end
+//!              journal                  request                 Granted, Unusable
+//!              durable                  goes out                with a refresh token
+//!    Idle ──────────────▶ Prepared ──────────────▶ Sent ──────────────────────────▶ Committed
+//!     ▲                                            │ │ ▲
+//!     │              NotSent, TurnedDown           │ │ │  SendAgain: the same token,
+//!     ├────────────────────────────────────────────┤ │ │  while it may still help
+//!     │   nothing was in doubt: Stop, closed       │ │ │
+//!     │                                    Unknown │ │ │
+//!     │                                            ▼ │ │
+//!     │                                      Uncertain ┘
+//!     │                                            │ │
+//!     │          the next need for a token,        │ │
+//!     └──────── the next return of the app ◀───────┘ │  GrantRefused
+//!                 Stop, open: the journal stays      ▼
+//!                                                 Refused ──▶ Recheck: the store is read again.
+//!                                                             Newer than what was sent: adopted.
+//!                                                             Else ExpiredOrRevoked, or RotationLost
+//!                                                             where the token was in doubt.
 //! ```
 //!
 //! It does no I/O and knows no clock: [`Attempt`] is told what happened and when, and says what to do next. The session
-//! does that and tells what came of it ([`refresh`](super::refresh)).
+//! does that and tells what came of it ([`refresh`](super::refresh)). `README.md` beside this file has the whole of it: what
+//! each answer comes to, the journal, the lease, what is durable when.
 
 use std::time::Duration;
 

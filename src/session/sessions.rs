@@ -4,6 +4,7 @@
 //! [`Slot`] in memory for as long as the client lives.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
@@ -11,7 +12,7 @@ use tracing::warn;
 
 use super::context::Context;
 use super::{Session, SessionState, Slot};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ports::RecordKey;
 use crate::protocol::id_token::Claims;
 use crate::sync::{Watch, lock};
@@ -33,6 +34,8 @@ pub(crate) struct Sessions {
     only: RecordKey,
     slots: Mutex<BTreeMap<RecordKey, Arc<Slot>>>,
     overview: Arc<Overview>,
+    /// Whether the overview knows of every session that storage holds, but for what other processes do.
+    all_were_read: AtomicBool,
 }
 
 impl Sessions {
@@ -43,6 +46,7 @@ impl Sessions {
             accounts,
             slots: Mutex::default(),
             overview: Arc::default(),
+            all_were_read: AtomicBool::new(false),
         })
     }
 
@@ -69,20 +73,20 @@ impl Sessions {
         let (Accounts::Several, Some(claims)) = (self.accounts, claims) else {
             return Ok(self.slot(&self.only));
         };
-        // The same user has one session, also where it was stored before the app allowed several.
-        let known = match self.all().await {
-            Ok(known) => known,
-            // What nobody can read any more must not keep the user from signing in again.
-            Err(error) if error.kind() == ErrorKind::StorageLost => Vec::new(),
-            Err(error) => return Err(error),
+        // What nobody can read any more must not keep the user from signing in again.
+        let unless_lost = |error: Error| match error.kind() {
+            ErrorKind::StorageLost => Ok(()),
+            _ => Err(error),
         };
-        for session in known {
-            if session
-                .claims()
-                .is_some_and(|known| known.subject() == claims.subject())
-            {
-                return Ok(Arc::clone(&session.slot));
-            }
+        if !self.all_were_read.load(Ordering::SeqCst) {
+            // Once in the life of a client, so that it knows who else is signed in.
+            self.all().await.map(drop).or_else(unless_lost)?;
+        }
+        // The same user has one session, also where it was stored before the app allowed several.
+        let only = self.slot(&self.only);
+        match only.read().await {
+            Ok(Some((record, _))) if record.is_of(claims) => return Ok(only),
+            read => read.map(drop).or_else(unless_lost)?,
         }
         Ok(self.slot(&self.context.names.session_of(claims.subject())?))
     }
@@ -121,14 +125,31 @@ impl Sessions {
         if sessions.is_empty() {
             self.overview.nobody();
         }
+        self.all_were_read.store(true, Ordering::SeqCst);
         sessions.sort_by_key(|session| std::cmp::Reverse(session.since_unix_millis));
         Ok(sessions)
     }
 
-    /// Every record of a session of this client, whether it lives or has ended.
+    /// Tries once more to write what storage refused to take, in a task of its own for each session. Whether there was
+    /// anything to write.
+    pub(crate) fn write_what_is_held(&self) -> bool {
+        let mut any = false;
+        for slot in lock(&self.slots).values().filter(|slot| slot.is_holding()) {
+            any = true;
+            let slot = Arc::clone(slot);
+            self.context.spawn(async move { slot.write_what_is_held().await });
+        }
+        any
+    }
+
+    /// Every session of this client that storage has a record of, or memory, whether it lives or has ended.
     pub(crate) async fn every_slot(&self) -> Result<Vec<Arc<Slot>>> {
         let keys = self.context.list(&self.context.names.sessions()).await?;
-        Ok(keys.iter().map(|key| self.slot(key)).collect())
+        let mut slots = lock(&self.slots).clone();
+        for key in keys {
+            slots.insert(key.clone(), self.slot(&key));
+        }
+        Ok(slots.into_values().collect())
     }
 }
 

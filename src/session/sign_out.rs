@@ -10,7 +10,6 @@ use crate::error::{EndReason, Error, ErrorKind, Result};
 use crate::ports::{CommitOutcome, Generation, SessionEvent};
 use crate::protocol::id_token::Claims;
 use crate::protocol::token::{IdToken, RefreshToken};
-use crate::sync::lock;
 
 /// How far a sign-out reaches.
 ///
@@ -140,6 +139,20 @@ struct Forgotten {
     claims: Option<Claims>,
 }
 
+impl Forgotten {
+    /// `None` if the session was over before.
+    fn of(record: SessionRecord) -> Option<Self> {
+        match record.standing {
+            Standing::SignedIn(session) => Some(Self {
+                refresh_token: session.refresh_token,
+                id_token: session.id_token,
+                claims: session.claims,
+            }),
+            Standing::Ended { .. } => None,
+        }
+    }
+}
+
 impl Slot {
     async fn sign_out(self: &Arc<Self>, epoch: u64, how: SignOut) -> Result<SignedOut> {
         let Some(forgotten) = self.forget(epoch).await? else {
@@ -190,6 +203,7 @@ impl Slot {
                 epoch: least_epoch.max(epoch.saturating_add(1)),
                 generation: least_generation.max(generation.saturating_add(1)),
                 owner: None,
+                finished: Vec::new(),
                 standing: Standing::Ended {
                     reason: EndReason::SignedOut,
                     login_hint: None,
@@ -202,7 +216,7 @@ impl Slot {
                 .commit(&self.key, raw.generation, record.encode())
                 .await?;
             if let CommitOutcome::Committed(_) = written {
-                *lock(&self.held) = None;
+                self.let_go();
                 self.publish(&record);
                 self.emit(SessionEvent::SignedOut);
                 return Ok(());
@@ -213,7 +227,7 @@ impl Slot {
 
     /// There is no record any more; what is in memory goes as well.
     fn publish_erased(&self, epoch: u64, generation: u64) {
-        *lock(&self.held) = None;
+        self.let_go();
         if !self.is_known() {
             return;
         }
@@ -221,6 +235,7 @@ impl Slot {
             epoch,
             generation,
             owner: None,
+            finished: Vec::new(),
             standing: Standing::Ended {
                 reason: EndReason::SignedOut,
                 login_hint: None,
@@ -235,63 +250,71 @@ impl Slot {
     /// meets it and is dropped. `None` if this session was over before.
     async fn forget(&self, epoch: u64) -> Result<Option<Forgotten>> {
         for _ in 0..COMMIT_ATTEMPTS {
-            let (stored, raw) = match self.read_confirmed().await {
-                Ok(Some(read)) => read,
-                Ok(None) => {
-                    self.publish_lost();
-                    return Ok(None);
-                }
+            let read = match self.read_confirmed().await {
                 // Nobody can read it any more, so nobody could sign out of it either: it is written over.
                 Err(error) if error.kind() == ErrorKind::StorageLost => {
+                    let held = self.held_of(epoch);
                     self.erase().await?;
-                    return Ok(None);
+                    return Ok(held.and_then(Forgotten::of));
                 }
-                Err(error) => return Err(error),
+                read => read?,
             };
-            let Standing::SignedIn(session) = &stored.standing else {
-                // It ended elsewhere; here its token must go all the same.
-                self.publish(&stored);
-                return Ok(None);
+            let Some((stored, raw)) = read else {
+                self.publish_lost();
+                // What is under way for it must not bring it back.
+                if self.end_in_place_of(None, epoch).await? {
+                    return Ok(self.let_go_of(epoch).and_then(Forgotten::of));
+                }
+                continue;
             };
             if stored.epoch != epoch {
                 self.publish(&stored);
                 return Ok(None);
             }
-            // Tokens that storage refused earlier are the newest ones.
-            let held = lock(&self.held).clone().filter(|held| held.epoch == epoch);
-            let held_token = held
-                .as_ref()
-                .and_then(|r| r.signed_in())
-                .and_then(|s| s.refresh_token.clone());
-            let forgotten = Forgotten {
-                refresh_token: held_token.or_else(|| session.refresh_token.clone()),
-                id_token: session.id_token.clone(),
-                claims: session.claims.clone(),
-            };
-            let record = SessionRecord {
-                epoch: epoch.saturating_add(1),
-                generation: stored.generation.saturating_add(1),
-                owner: stored.owner.clone(),
-                standing: Standing::Ended {
-                    reason: EndReason::SignedOut,
-                    login_hint: None,
-                    at_unix_millis: self.context.ports.clock.unix_millis(),
-                    sign_in: session.sign_in.clone(),
-                },
-            };
-            match self
-                .context
-                .commit(&self.key, raw.generation, record.encode())
+            // One that ended elsewhere without the user's doing could still be brought back; after this it cannot.
+            if let Standing::Ended {
+                reason: EndReason::SignedOut,
+                ..
+            } = &stored.standing
+            {
+                self.publish(&stored);
+                return Ok(None);
+            }
+            if !self
+                .end_in_place_of(Some((&stored, raw.generation)), epoch)
                 .await?
             {
-                CommitOutcome::Committed(_) => {
-                    *lock(&self.held) = None;
-                    self.publish(&record);
-                    return Ok(Some(forgotten));
-                }
-                CommitOutcome::Conflict(_) => {}
+                continue;
             }
+            // Tokens that storage refused earlier are the newest ones.
+            let held = self.let_go_of(epoch).and_then(Forgotten::of);
+            return Ok(held.or_else(|| Forgotten::of(stored)));
         }
         Err(contended())
+    }
+
+    /// Writes that the user signed out, in place of this record; `false` if it is not there any more.
+    async fn end_in_place_of(&self, old: Option<(&SessionRecord, Generation)>, epoch: u64) -> Result<bool> {
+        let (least_epoch, least_generation) = self.after_newest();
+        let generation = old.map_or(0, |(old, _)| old.generation);
+        let record = SessionRecord {
+            epoch: least_epoch.max(epoch.saturating_add(1)),
+            generation: least_generation.max(generation.saturating_add(1)),
+            owner: old.and_then(|(old, _)| old.owner.clone()),
+            finished: old.map(|(old, _)| old.finished.clone()).unwrap_or_default(),
+            standing: Standing::Ended {
+                reason: EndReason::SignedOut,
+                login_hint: None,
+                at_unix_millis: self.context.ports.clock.unix_millis(),
+                sign_in: old.and_then(|(old, _)| old.sign_in().map(str::to_owned)),
+            },
+        };
+        let expected = old.map_or(Generation::ABSENT, |(_, generation)| generation);
+        let written = self.context.commit(&self.key, expected, record.encode()).await?;
+        let ended = matches!(written, CommitOutcome::Committed(_));
+        if ended {
+            self.publish(&record);
+        }
+        Ok(ended)
     }
 }

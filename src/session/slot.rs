@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::context::Context;
 use super::flight::Flight;
 use super::gate;
+use super::lease::SeenBusy;
 use super::pace::Pace;
 use super::record::{SessionRecord, Standing};
 use super::sessions::Overview;
@@ -40,12 +41,9 @@ pub(crate) struct Slot {
     /// Epoch and generation last published: an older record that arrives late is not.
     newest: Mutex<(u64, u64)>,
     pub(super) flight: Mutex<Option<Flight>>,
-    pub(super) gate: gate::Gate,
-    /// Refreshed tokens that storage refused to take. They are newer than anything stored.
-    pub(super) held: Mutex<Option<SessionRecord>>,
+    pub(super) gate: Arc<gate::Gate>,
     pub(super) pace: Pace,
-    /// By the boot clock: since when another process was seen holding the lock, without a pause.
-    pub(super) lock_busy_since: Mutex<Option<u64>>,
+    pub(super) lock_busy: Mutex<Option<SeenBusy>>,
     /// The id of the last attempt that was begun here.
     pub(super) last_attempt: Mutex<Option<String>>,
 }
@@ -63,9 +61,8 @@ impl Slot {
             state: watch::Sender::new(SessionState::Loading),
             newest: Mutex::new((0, 0)),
             flight: Mutex::new(None),
-            held: Mutex::new(None),
             pace: Pace::default(),
-            lock_busy_since: Mutex::new(None),
+            lock_busy: Mutex::new(None),
             last_attempt: Mutex::new(None),
         }
     }
@@ -129,6 +126,11 @@ impl Slot {
         (epoch.saturating_add(1), generation.saturating_add(1))
     }
 
+    /// The epoch of the session that was published last.
+    pub(super) fn newest_epoch(&self) -> u64 {
+        lock(&self.newest).0
+    }
+
     /// Whether a record was ever published here.
     pub(super) fn is_known(&self) -> bool {
         *lock(&self.newest) != (0, 0)
@@ -179,22 +181,29 @@ impl Slot {
 
     /// The session that storage holds, if it holds one.
     pub(crate) async fn restore(self: &Arc<Self>) -> Result<Option<Session>> {
-        let record = match self.read_confirmed().await {
-            Ok(Some((record, _))) => record,
+        let record = self.look().await?;
+        Ok(record.and_then(|record| Session::of(self, &record)))
+    }
+
+    /// Reads the stored record and makes it visible to everybody.
+    pub(super) async fn look(&self) -> Result<Option<SessionRecord>> {
+        match self.read_confirmed().await {
+            Ok(Some((record, _))) => {
+                self.publish(&record);
+                Ok(Some(record))
+            }
             Ok(None) => {
                 let unknown = [SessionState::Loading, SessionState::StorageLocked];
                 self.set_state_if_unknown(&unknown, SessionState::SignedOut);
-                return Ok(None);
+                Ok(None)
             }
             Err(error) => {
                 if error.kind() == ErrorKind::StorageLost {
                     self.publish_lost();
                 }
                 self.publish_unreadable(&error);
-                return Err(error);
+                Err(error)
             }
-        };
-        self.publish(&record);
-        Ok(Session::of(self, &record))
+        }
     }
 }

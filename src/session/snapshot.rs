@@ -3,13 +3,12 @@
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-
 use super::pace::Want;
 use super::record::{Expiry, SessionRecord};
 use crate::ports::Clock;
 use crate::protocol::target::Target;
 use crate::protocol::token::AccessToken;
+use crate::sync::{ArcSwap, ArcSwapOption};
 
 /// Within this much of its end a token may expire on its way to the API.
 const TRANSIT_MILLIS: u64 = 5_000;

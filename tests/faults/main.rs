@@ -9,8 +9,14 @@
     clippy::panic
 )]
 
+mod clocks;
+mod foreground;
+mod golden;
+mod held;
+mod knowledge;
 mod refresh;
 mod sign_in;
+mod staleness;
 mod storage;
 mod userinfo;
 mod world;

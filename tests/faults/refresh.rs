@@ -15,7 +15,7 @@ use crate::world::{
 
 /// TV-26c: the sample of OpenID Connect Core appendix A.3, for subject 248289761001.
 pub(crate) const SAMPLE_ID_TOKEN: &str = "eyJraWQiOiIxZTlnZGs3IiwiYWxnIjoiUlMyNTYifQ.ewogImlzcyI6ICJodHRwczovL3NlcnZlci5leGFtcGxlLmNvbSIsCiAic3ViIjogIjI0ODI4OTc2MTAwMSIsCiAiYXVkIjogInM2QmhkUmtxdDMiLAogIm5vbmNlIjogIm4tMFM2X1d6QTJNaiIsCiAiZXhwIjogMTMxMTI4MTk3MCwKICJpYXQiOiAxMzExMjgwOTcwLAogImF0X2hhc2giOiAiNzdRbVVQdGpQZnpXdEYyQW5wSzlSUSIKfQ.kdqTmftlaXg5WBYBr1wkxhkqCGZPc0k8vTiV5g2jj67jQ7XkrDamYx2bOkZLdZrpMPIzkdYB1nZI_G8vQGQuamRhJcEIt21kblGPZ-yhEhdkAiZIZLu38rChalDS2Mh0glE_rke5XXRhmqqoEFFdziFdnO3p61-7y51co84OEAZvARSINQaOWIzvioRfs4zwIFOaT33Vpxfqr8HDyh31zo9eBW2dSQuCa071z0ENWChWoPliK1JCo_Bk9eDg2uwo2ZwhsvHzj6TMQ0lYOTzufSlSmXIKfjlOsb3nftQeR697_hA-nMZyAdL8_NRfaC37XnAbW8WB9wCfECp7cuNuOg";
-const SAMPLE_ACCESS_TOKEN: &str = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
+pub(crate) const SAMPLE_ACCESS_TOKEN: &str = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
 
 /// One answer for each time that a token is sent in one attempt.
 fn always(answer: impl Fn() -> Answer) -> impl Iterator<Item = Answer> {
@@ -574,6 +574,26 @@ async fn r_8_3_a_process_that_was_suspended_with_the_lock_is_passed_over_after_i
     session.refresh().await.unwrap();
     assert_eq!(world.net.refreshes(), ["R1"]);
     assert_eq!(world.disk.session()["attempt"], 2);
+}
+
+#[tokio::test]
+async fn r_8_3_a_lock_seen_busy_twice_is_not_taken_for_one_lease() {
+    let world = World::signed_in();
+    let client = world.client_with(|builder| builder.process_lock(Arc::new(HeldElsewhere)));
+    let session = client.session().await.unwrap().unwrap();
+    // Whoever holds it has not written a journal, and nobody looked in between.
+    for _ in 0..3 {
+        let error = session.refresh().await.unwrap_err();
+        assert_eq!(error.code(), "refresh_busy");
+        world.clock.advance(3_600_000);
+    }
+    assert_eq!(world.net.refreshes(), [] as [&str; 0]);
+    // Seen busy for a whole lease.
+    session.refresh().await.unwrap_err();
+    session.refresh().await.unwrap_err();
+    world.net.answer([granted("R2", "A2")]);
+    session.refresh().await.unwrap();
+    assert_eq!(world.net.refreshes(), ["R1"]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -43,7 +44,7 @@ impl World {
         Self {
             disk: Arc::default(),
             net: Arc::default(),
-            clock: Arc::new(ImpatientClock(watch::Sender::new(BOOT_MILLIS))),
+            clock: Arc::new(ImpatientClock::at(BOOT_MILLIS)),
             events: Arc::default(),
         }
     }
@@ -201,6 +202,11 @@ impl Disk {
         *self.plan.lock().unwrap() = Some(Box::new(plan));
     }
 
+    /// Takes no session with this in it.
+    pub(crate) fn refuse(&self, part: &'static str) {
+        self.plan(move |_, ask, _| if ask.writes(part) { refused() } else { Fate::Done });
+    }
+
     pub(crate) fn behave(&self) {
         *self.plan.lock().unwrap() = None;
     }
@@ -271,6 +277,13 @@ impl Disk {
         CommitOutcome::Committed(records.put(kind, text))
     }
 
+    /// The names of all records.
+    pub(crate) fn kinds(&self) -> Vec<String> {
+        let records = self.records.lock().unwrap();
+        let live = records.0.iter().filter(|(_, slot)| slot.0.is_some());
+        live.map(|(kind, _)| kind.clone()).collect()
+    }
+
     /// How many records of pending sign-ins there are.
     pub(crate) fn flows(&self) -> usize {
         let records = self.records.lock().unwrap();
@@ -332,6 +345,8 @@ impl fmt::Debug for Disk {
 /// One answer of the token endpoint or the API.
 pub(crate) enum Answer {
     Http(u16, &'static str, String),
+    /// A status, and in how many seconds to ask again.
+    Busy(u16, u32),
     Fails(Delivery),
     /// Comes when the test says so.
     Later(oneshot::Receiver<Answer>),
@@ -342,6 +357,7 @@ impl Clone for Answer {
     fn clone(&self) -> Self {
         match self {
             Self::Http(status, content_type, body) => Self::Http(*status, content_type, body.clone()),
+            Self::Busy(status, seconds) => Self::Busy(*status, *seconds),
             Self::Fails(delivery) => Self::Fails(*delivery),
             Self::Panics => Self::Panics,
             Self::Later(_) => panic!("it comes once"),
@@ -372,6 +388,8 @@ pub(crate) fn html(status: u16) -> Answer {
 #[derive(Default)]
 pub(crate) struct Net {
     script: Mutex<VecDeque<Answer>>,
+    /// What metadata or keys are asked for gets instead of them, by its path.
+    instead: Mutex<BTreeMap<&'static str, Answer>>,
     seen: Mutex<Vec<(String, String)>>,
     pub(crate) offline: std::sync::atomic::AtomicBool,
 }
@@ -379,6 +397,23 @@ pub(crate) struct Net {
 impl Net {
     pub(crate) fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
         self.script.lock().unwrap().extend(answers);
+    }
+
+    /// From here on this is what comes instead of the document at this path.
+    pub(crate) fn answer_always(&self, path: &'static str, answer: Answer) {
+        self.instead.lock().unwrap().insert(path, answer);
+    }
+
+    /// As [`answer_later`](Net::answer_later), once, for the document at this path.
+    pub(crate) fn answer_document_later(&self, path: &'static str) -> oneshot::Sender<Answer> {
+        let (send, receive) = oneshot::channel();
+        self.answer_always(path, Answer::Later(receive));
+        send
+    }
+
+    /// The document at this path comes again.
+    pub(crate) fn answer_as_ever(&self, path: &str) {
+        self.instead.lock().unwrap().remove(path);
     }
 
     /// What is left of the script is not played.
@@ -419,7 +454,7 @@ impl Net {
 }
 
 /// The key of the sample ID tokens (OpenID Connect Core appendix A.7).
-const JWKS: &str = r#"{"keys":[{"kty":"RSA","kid":"1e9gdk7","e":"AQAB","n":"w7Zdfmece8iaB0kiTY8pCtiBtzbptJmP28nSWwtdjRu0f2GFpajvWE4VhfJAjEsOcwYzay7XGN0b-X84BfC8hmCTOj2b2eHT7NsZegFPKRUQzJ9wW8ipn_aDJWMGDuB1XyqT1E7DYqjUCEOD1b4FLpy_xPn6oV_TYOfQ9fZdbE5HGxJUzekuGcOKqOQ8M7wfYHhHHLxGpQVgL0apWuP2gDDOdTtpuld4D2LK1MZK99s9gaSjRHE8JDb1Z4IGhEcEyzkxswVdPndUWzfvWBBWXWxtSUvQGBRkuy1BHOa4sP6FKjWEeeF7gm7UMs2Nm2QUgNZw6xvEDGaLk4KASdIxRQ"}]}"#;
+pub(crate) const JWKS: &str = r#"{"keys":[{"kty":"RSA","kid":"1e9gdk7","e":"AQAB","n":"w7Zdfmece8iaB0kiTY8pCtiBtzbptJmP28nSWwtdjRu0f2GFpajvWE4VhfJAjEsOcwYzay7XGN0b-X84BfC8hmCTOj2b2eHT7NsZegFPKRUQzJ9wW8ipn_aDJWMGDuB1XyqT1E7DYqjUCEOD1b4FLpy_xPn6oV_TYOfQ9fZdbE5HGxJUzekuGcOKqOQ8M7wfYHhHHLxGpQVgL0apWuP2gDDOdTtpuld4D2LK1MZK99s9gaSjRHE8JDb1Z4IGhEcEyzkxswVdPndUWzfvWBBWXWxtSUvQGBRkuy1BHOa4sP6FKjWEeeF7gm7UMs2Nm2QUgNZw6xvEDGaLk4KASdIxRQ"}]}"#;
 
 #[async_trait]
 impl HttpTransport for Net {
@@ -434,7 +469,15 @@ impl HttpTransport for Net {
         }
         let body = String::from_utf8(request.body.to_vec()).unwrap();
         self.seen.lock().unwrap().push((path.clone(), body));
+        let instead = {
+            let mut instead = self.instead.lock().unwrap();
+            match instead.get(path.as_str()) {
+                Some(Answer::Later(_)) => instead.remove(path.as_str()),
+                answer => answer.cloned(),
+            }
+        };
         let mut answer = match path.as_str() {
+            _ if instead.is_some() => instead.unwrap(),
             "/.well-known/openid-configuration" => json_answer(200, metadata()),
             "/jwks" => Answer::Http(200, "application/json", JWKS.to_owned()),
             "/revoke" => Answer::Http(200, "text/plain", String::new()),
@@ -459,6 +502,12 @@ impl HttpTransport for Net {
                         headers,
                         body.into_bytes(),
                     ))
+                }
+                Answer::Busy(status, seconds) => {
+                    let mut headers = HeaderMap::new();
+                    headers.insert(header::RETRY_AFTER, seconds.into());
+                    let status = StatusCode::from_u16(status).unwrap();
+                    Ok(HttpResponse::new(status, headers, Vec::new()))
                 }
                 Answer::Fails(delivery) => Err(HttpFailure::new(
                     delivery,
@@ -497,11 +546,20 @@ fn metadata() -> Value {
 
 /// A clock that jumps over pauses of up to half a minute. Longer waits end when a test lets time pass.
 #[derive(Debug)]
-pub(crate) struct ImpatientClock(watch::Sender<u64>);
+pub(crate) struct ImpatientClock(watch::Sender<u64>, AtomicU64);
 
 impl ImpatientClock {
+    fn at(boot_millis: u64) -> Self {
+        Self(watch::Sender::new(boot_millis), AtomicU64::new(30_000))
+    }
+
     pub(crate) fn advance(&self, millis: u64) {
         self.0.send_modify(|boot| *boot += millis);
+    }
+
+    /// From here on only pauses of up to this are jumped over.
+    pub(crate) fn jump_at_most(&self, millis: u64) {
+        self.1.store(millis, Ordering::SeqCst);
     }
 }
 
@@ -521,7 +579,7 @@ impl Clock for ImpatientClock {
     }
 
     async fn sleep_until(&self, boot_millis: u64) {
-        if boot_millis.saturating_sub(self.boot_millis()) <= 30_000 {
+        if boot_millis.saturating_sub(self.boot_millis()) <= self.1.load(Ordering::SeqCst) {
             self.0.send_modify(|boot| *boot = (*boot).max(boot_millis));
             // Whoever wakes up is not the only one who has something to do.
             tokio::task::yield_now().await;

@@ -1,7 +1,13 @@
 //! Several accounts, several issuers, and what a storage tells of them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use gatepass::test_server::{Endpoint, Mistake, TestServer, TestUser};
-use gatepass::{Client, Session, SessionState, SignInOptions, SignOut, StoredSession};
+use gatepass::{
+    Client, CommitOutcome, Generation, MemoryStorage, RecordKey, SecureStorage, Session, SessionState,
+    SignInOptions, SignOut, StorageFailure, Stored, StoredSession,
+};
 
 use crate::support::{TestBed, paths, until};
 
@@ -231,4 +237,59 @@ async fn na_22_two_servers_do_not_share_a_redirect_unless_both_name_themselves()
 
 fn bed_of(server: &TestServer) -> Client {
     bed().client_of(server)
+}
+
+/// Counts what is read of sessions.
+#[derive(Debug, Default)]
+struct Counting(MemoryStorage, AtomicUsize);
+
+impl SecureStorage for Counting {
+    fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StorageFailure> {
+        let is_session = key.as_str().starts_with("session.");
+        self.1.fetch_add(usize::from(is_session), Ordering::SeqCst);
+        self.0.load(key)
+    }
+    fn commit(
+        &self,
+        key: &RecordKey,
+        expected: Generation,
+        bytes: &[u8],
+    ) -> Result<CommitOutcome, StorageFailure> {
+        self.0.commit(key, expected, bytes)
+    }
+    fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure> {
+        self.0.remove(key, expected)
+    }
+    fn list(&self, prefix: &str) -> Result<Vec<RecordKey>, StorageFailure> {
+        self.0.list(prefix)
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_costs_no_more_the_more_accounts_there_are() {
+    let mut reads = Vec::new();
+    for others in [0, 50] {
+        let bed = bed();
+        let storage = Arc::new(Counting::default());
+        let client = || bed.client_with(|builder| builder.several_accounts().storage(storage.clone()));
+        let alice = bed.server.users()[0].clone();
+        let session = sign_in_as(&bed, &client(), &alice).await;
+        let key = storage.list("session.").unwrap().pop().unwrap();
+        let stored = storage.load(&key).unwrap().unwrap().bytes;
+        let record = String::from_utf8(stored.to_vec()).unwrap();
+        for other in 0..others {
+            let record = record.replace(alice.subject(), &format!("user-{other}"));
+            let key = RecordKey::new(&format!("{}-{other}", key.as_str())).unwrap();
+            storage
+                .commit(&key, Generation::ABSENT, record.as_bytes())
+                .unwrap();
+        }
+        let client = client();
+        assert_eq!(client.sessions().await.unwrap().len(), others + 1);
+        let before = storage.1.load(Ordering::SeqCst);
+        let again = sign_in_as(&bed, &client, &alice).await;
+        assert_eq!(again.id(), session.id(), "the same user, the same session");
+        reads.push(storage.1.load(Ordering::SeqCst) - before);
+    }
+    assert_eq!(reads[0], reads[1], "reads with one account and with 51");
 }

@@ -81,6 +81,38 @@ async fn bc_11_a_sign_in_can_ask_for_a_scope_of_its_own() {
 }
 
 #[tokio::test]
+async fn rr_50_bi_97_a_clock_that_is_set_between_two_refreshes_costs_nothing() {
+    let bed = TestBed::new();
+    let client = bed.client();
+    let session = bed.sign_in(&client).await.unwrap();
+    let right = bed.now_unix_millis();
+    let (minute, hour) = (60_000, 3_600_000);
+    for wrong in [minute, -7 * minute, 0, 3 * hour, -20 * hour, hour] {
+        bed.clock.set_unix_millis(right + wrong);
+        // The server has the right time all along.
+        let apart = Duration::from_millis(wrong.unsigned_abs());
+        bed.server.set_clock_offset(if wrong < 0 {
+            ClockOffset::Ahead(apart)
+        } else {
+            ClockOffset::Behind(apart)
+        });
+        // With each comes an ID token, which is held against a clock.
+        session
+            .refresh()
+            .await
+            .unwrap_or_else(|error| panic!("{wrong}: {error:?}"));
+        assert!(session.peek().is_some(), "{wrong}");
+        // And in a process that has learnt nothing of the time yet.
+        let restarted = bed.client().session().await.unwrap().unwrap();
+        restarted
+            .refresh()
+            .await
+            .unwrap_or_else(|error| panic!("{wrong}: {error:?}"));
+    }
+    assert_eq!(client.state().get(), gatepass::SessionState::SignedIn);
+}
+
+#[tokio::test]
 async fn rr_50_bi_97_a_device_whose_clock_is_wrong_can_sign_in() {
     for offset in [
         ClockOffset::Ahead(Duration::from_secs(3 * 3600)),

@@ -4,6 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::adapters::key_file::KEY_FILE;
+use crate::error::NextStep;
 use crate::ports::conformance;
 use crate::secret::Secret;
 
@@ -39,6 +40,23 @@ fn every_kind_of_key_keeps_the_contract() {
     for key in kinds() {
         let directory = tempfile::tempdir().unwrap();
         conformance::storage(|| Arc::new(open(&directory, &key).unwrap()));
+    }
+}
+
+#[test]
+fn a_directory_without_a_name_is_a_mistake_of_the_app() {
+    for path in ["", "a\0b"] {
+        let error = EncryptedFileStorage::open(path, FileKey::Bytes([7; 32])).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.code(), error.next_step()),
+            (
+                ErrorKind::Configuration,
+                "storage_directory",
+                NextStep::FixConfiguration
+            ),
+            "{path:?}"
+        );
+        assert!(error.to_string().contains("absolute path"), "{error}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use tempfile::TempDir;
 
 use super::*;
+use crate::adapters::file_lock::Held;
 use crate::ports::conformance;
 
 fn key(name: &str) -> RecordKey {

@@ -261,7 +261,8 @@ async fn every_failure_says_why_and_http2_may_say_not_sent() {
         let is_told = |failure: &HttpFailure| failure.reason == reason && failure.detail.contains(words);
         assert!(told.iter().any(is_told), "{reason:?} {words}: {told:#?}");
     }
-    // RFC 9113 §6.8 and §8.7, as BI-98 wants it: once for REFUSED_STREAM, once for GOAWAY.
+    // RFC 9113 §6.8 and §8.7, as BI-98 wants it. How many there are is up to the scheduler: of the requests that follow one
+    // another on a connection closed while idle, some meet its GOAWAY.
     let refused: Vec<_> = told
         .iter()
         .filter(|failure| {
@@ -270,7 +271,10 @@ async fn every_failure_says_why_and_http2_may_say_not_sent() {
                 .contains("refused the request before it looked at it")
         })
         .collect();
-    assert_eq!(refused.len(), 2, "{told:#?}");
+    for cause in ["stream error received", "connection error received"] {
+        let is_there = refused.iter().any(|failure| failure.detail.contains(cause));
+        assert!(is_there, "{cause}: {told:#?}");
+    }
     assert!(
         refused
             .iter()

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use comfy_table::Table;
@@ -10,6 +9,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 
 use super::{Ran, Target, build, execute, folder, grouped, program};
 use crate::place::Place;
+use crate::planted::{apply, copy_checkout};
 use crate::run;
 
 /// Plants the bug of each target in turn; `false` if one is not found.
@@ -67,37 +67,4 @@ fn run_planted(place: &Place, copy: &Path, folder: &Path, target: &Target, runs:
     run::step(&format!("looking for the bug in {}", target.name), || {
         execute(copy, folder, &program, target.name, runs)
     })
-}
-
-/// Everything that git knows or would take.
-fn copy_checkout(place: &Place, copy: &Path) -> Result<()> {
-    if copy.is_dir() {
-        fs::remove_dir_all(copy).with_context(|| format!("removing {}", copy.display()))?;
-    }
-    let listing = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
-    let mut command = run::program("git", listing);
-    command.current_dir(&place.root);
-    for name in run::quiet(command)?.split_terminator('\0') {
-        let (from, to) = (place.at(name), copy.join(name));
-        // Deleted, and git was not told yet.
-        if !from.is_file() {
-            continue;
-        }
-        if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-        }
-        fs::copy(&from, &to).with_context(|| format!("copying {}", from.display()))?;
-    }
-    Ok(())
-}
-
-fn apply(copy: &Path, patch: &Path, back: bool) -> Result<()> {
-    let mut command = Command::new("git");
-    command.arg("apply").args(back.then_some("--reverse")).arg(patch);
-    // The copy lies in a checkout, and git would take the paths for that one's.
-    command.current_dir(copy);
-    command.env("GIT_CEILING_DIRECTORIES", copy.parent().unwrap_or(copy));
-    run::quiet(command)
-        .map(drop)
-        .with_context(|| format!("the planted bug {} does not apply any more", patch.display()))
 }
