@@ -266,7 +266,9 @@ fn play(
                 Ok(disk) => disk,
                 Err(error) => {
                     let why = error.to_string();
-                    let why = why.lines().nth(1).unwrap_or(&why).trim();
+                    // After the command comes what it said, and that ends with the reason.
+                    let why = why.lines().nth(1).unwrap_or(&why).trim_end_matches('.');
+                    let why = why.rsplit(": ").next().unwrap_or(why);
                     return Ok(Outcome::NotRun(format!(
                         "a small file system cannot be mounted: {why}"
                     )));
