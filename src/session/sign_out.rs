@@ -192,13 +192,19 @@ impl Slot {
                 }
                 read => read?,
             };
-            let Some((stored, raw)) = read else {
-                // What storage cannot read any more may still lie there.
-                self.context.remove(&self.key, Generation::ABSENT).await?;
-                self.publish_erased(least_epoch, least_generation);
-                return Ok(());
+            let (old, expected) = match read {
+                Some((stored, raw)) => (stored.ok(), raw.generation),
+                // There was a session: what is under way for it, or held, must not bring it back.
+                None if self.is_known() || self.is_holding() => (None, Generation::ABSENT),
+                None => {
+                    // What storage cannot read any more may still lie there.
+                    match self.context.remove(&self.key, Generation::ABSENT).await? {
+                        CommitOutcome::Committed(_) => return Ok(()),
+                        CommitOutcome::Conflict(_) => continue,
+                    }
+                }
             };
-            let (epoch, generation) = stored.map_or((0, 0), |old| (old.epoch, old.generation));
+            let (epoch, generation) = old.map_or((0, 0), |old| (old.epoch, old.generation));
             let record = SessionRecord {
                 epoch: least_epoch.max(epoch.saturating_add(1)),
                 generation: least_generation.max(generation.saturating_add(1)),
@@ -211,10 +217,7 @@ impl Slot {
                     sign_in: None,
                 },
             };
-            let written = self
-                .context
-                .commit(&self.key, raw.generation, record.encode())
-                .await?;
+            let written = self.context.commit(&self.key, expected, record.encode()).await?;
             if let CommitOutcome::Committed(_) = written {
                 self.let_go();
                 self.publish(&record);
