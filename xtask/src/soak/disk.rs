@@ -18,8 +18,6 @@ use crate::run;
 const SIZE: &str = "size=256k,mode=0700";
 /// In every so many rounds a process of its own looks whether what it finds on the disk is good.
 const LOOK: u32 = 5;
-/// As many rounds at most for each that was asked for, until the disk was full at the worst moment.
-const MORE: u32 = 20;
 
 /// A file system in memory, for as long as this lives.
 pub(crate) struct Small(PathBuf);
@@ -103,6 +101,8 @@ pub(crate) fn run(
         holder,
         ledger: Ledger::default(),
         process: 1,
+        told_full: 0,
+        killed: 0,
         aim: Aim::within(Duration::ZERO),
     };
     let outcome = run.all(rounds, dice, tally);
@@ -118,6 +118,10 @@ struct Run<'a> {
     holder: Talk,
     ledger: Ledger,
     process: u32,
+    /// How often the process told that its disk is full.
+    told_full: u32,
+    /// How often it was killed over that.
+    killed: u32,
     /// At the moment between the server's answer and the durable token.
     aim: Aim,
 }
@@ -129,30 +133,29 @@ impl Run<'_> {
             self.refresh()?;
             self.aim.longest = self.aim.longest.max(start.elapsed());
         }
-        // Times that the server had rotated, and the disk took nothing of it.
-        let mut held = 0;
-        let mut round = 0;
-        while round < rounds || (held == 0 && round < rounds.saturating_mul(MORE)) {
-            round += 1;
+        for round in 1..=rounds {
             self.stage.remark(&format!("round {round}"))?;
-            held += u32::from(self.round(dice)?);
+            self.round(dice)?;
             tally.faults += 1;
             if round % LOOK == 0 {
                 self.look()?;
             }
         }
         self.look()?;
+        tally.kills = self.killed;
         tally.note(format!(
-            "{held} of {round} times the server had rotated and the disk took nothing: the new token was held in memory"
+            "the process told {} times that its disk is full; {} times the server had rotated just then, and the process was killed \
+             before there was space again",
+            self.told_full, self.killed
         ));
-        if held == 0 {
-            bail!("the disk was never full at the worst moment: nothing is shown");
+        if self.told_full == 0 {
+            bail!("the disk was never full: nothing is shown");
         }
         Ok(())
     }
 
-    /// One filling of the disk, and whether the new token had to be held.
-    fn round(&mut self, dice: &mut Dice) -> Result<bool> {
+    /// One filling of the disk.
+    fn round(&mut self, dice: &mut Dice) -> Result<()> {
         self.holder.tell("refresh")?;
         let instant = self.aim.next(dice);
         std::thread::sleep(instant);
@@ -160,17 +163,24 @@ impl Run<'_> {
         let answer = self.holder.answer()?;
         let sent = self.took_down(&answer)?;
         let held = answer.name() == "error" && sent.iter().any(|sent| sent.status == 200);
-        if held {
-            self.aim.hit(instant);
-        }
-        tolerable(&answer)?;
+        self.tolerable(&answer)?;
         // The disk is still full: nothing that is not durable may be sent again.
         let answer = self.holder.ask("refresh")?;
         self.took_down(&answer)?;
-        tolerable(&answer)?;
+        self.tolerable(&answer)?;
+        if held {
+            // What the server gave out is on the disk, in the room that was kept for it: the process may go.
+            self.aim.hit(instant);
+            self.killed += 1;
+            self.stage.remark(&format!("{} is killed", self.holder.name))?;
+            self.holder.kill()?;
+        }
         self.disk.free()?;
-        self.refresh()?;
-        Ok(held)
+        if held {
+            self.process += 1;
+            self.holder = self.stage.hold(&format!("process {}", self.process))?;
+        }
+        self.refresh()
     }
 
     /// With space on the disk it must work.
@@ -195,10 +205,10 @@ impl Run<'_> {
     fn took_down(&mut self, answer: &Event) -> Result<Vec<Sent>> {
         let sent = self.server.refreshes()?;
         let told = Told {
-            process: 1,
+            process: self.process,
             killed: false,
-            // Nobody is killed here: what the server answered is known to this process, durable or not, and the old token is
-            // not to be sent again.
+            // What the server answered is kept by this process, and the old token is not to be sent
+            // again, by nobody.
             token: true,
         };
         self.ledger.note(told, &sent)?;
@@ -206,12 +216,16 @@ impl Run<'_> {
             .remark(&format!("process 1: {}; {} sent", answer.brief(), sent.len()))?;
         Ok(sent)
     }
-}
 
-/// A full disk is told as what it is, or not noticed.
-fn tolerable(answer: &Event) -> Result<()> {
-    match (answer.name(), answer.field("kind")) {
-        ("token", _) | ("error", "storage_write_failed") => Ok(()),
-        _ => bail!("a full disk came to: {}", answer.brief()),
+    /// A full disk is told as what it is, or not noticed.
+    fn tolerable(&mut self, answer: &Event) -> Result<()> {
+        match (answer.name(), answer.field("kind")) {
+            ("token", _) => Ok(()),
+            ("error", "storage_write_failed") => {
+                self.told_full += 1;
+                Ok(())
+            }
+            _ => bail!("a full disk came to: {}", answer.brief()),
+        }
     }
 }

@@ -260,6 +260,12 @@ impl Talk {
         self.answer()
     }
 
+    /// As the system does it: without a word.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill().with_context(|| self.name.clone())?;
+        self.child.wait().with_context(|| self.name.clone()).map(drop)
+    }
+
     /// Lets it come to its end.
     pub(crate) fn end(mut self) -> Result<ExitStatus> {
         drop(self.input.take());
