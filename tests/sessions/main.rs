@@ -6,6 +6,7 @@
 
 mod accounts;
 mod apis;
+mod device;
 mod journey;
 mod sign_out;
 mod waiting;
