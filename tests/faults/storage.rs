@@ -1,9 +1,12 @@
 //! Storage that refuses, locks, loses and lies (STANDARDS RR-10, RR-29, BI-95).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use gatepass::{EndReason, ErrorKind, NextStep, SessionState, SignOut, StorageFailure};
 use serde_json::json;
 
-use crate::world::{Ask, Fate, World, granted, refused, session_record, sign_in};
+use crate::world::{Ask, Fate, World, granted, oauth_error, refused, session_record, sign_in};
 
 #[tokio::test]
 async fn rr_10_refused_tokens_are_held_and_the_old_one_is_never_sent_again() {
@@ -83,6 +86,53 @@ async fn a_write_that_failed_but_happened_is_found_to_be_ours() {
     session.refresh().await.expect("the tokens are on disk");
     assert_eq!(session.peek().unwrap().expose(), "A2");
     assert_eq!(world.disk.session()["refresh_token"], "R2");
+}
+
+#[tokio::test]
+async fn rr_10_what_is_read_back_after_its_write_failed_is_written_again() {
+    let world = World::signed_in();
+    let session = world.session().await;
+    // Whether the first of the two would outlive a crash, nobody knows.
+    let writes = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&writes);
+    world.disk.plan(move |_, ask, _| {
+        if ask.writes("\"R2\"") && count.fetch_add(1, Ordering::Relaxed) == 0 {
+            return Fate::DoneButFails;
+        }
+        Fate::Done
+    });
+    world.net.answer([granted("R2", "A2")]);
+    session.refresh().await.unwrap();
+    assert!(writes.load(Ordering::Relaxed) >= 2);
+}
+
+#[tokio::test]
+async fn rr_17_a_token_that_was_refused_is_not_sent_again_where_storage_did_not_take_the_end() {
+    for locked in [false, true] {
+        let world = World::signed_in();
+        let session = world.session().await;
+        let sent = Arc::clone(&world.net);
+        world.disk.plan(move |kind, ask, _| match ask {
+            _ if kind != "session" || sent.refreshes().is_empty() => Fate::Done,
+            _ if locked => Fate::Fails(StorageFailure::Locked),
+            Ask::Commit(_) => refused(),
+            _ => Fate::Done,
+        });
+        world.net.answer([oauth_error(400, "invalid_grant")]);
+        let error = session.refresh().await.unwrap_err();
+        assert!(
+            matches!(
+                error.kind(),
+                ErrorKind::StorageLocked | ErrorKind::StorageWriteFailed
+            ),
+            "{error:?}"
+        );
+        session.refresh().await.unwrap_err();
+        world.disk.behave();
+        let error = session.refresh().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::SessionEnded(EndReason::ExpiredOrRevoked));
+        assert_eq!(world.net.refreshes(), ["R1"], "locked: {locked}");
+    }
 }
 
 #[tokio::test]

@@ -439,6 +439,35 @@ async fn what_is_left_of_a_sign_in_does_not_bring_back_a_session_that_is_over() 
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_sign_in_does_not_end_the_session_that_it_became() {
+    // By a clock that jumps a tick or a day; as the session that it became, or one that came after it.
+    for (passed, again) in [(0, false), (25, false), (0, true), (25, true)] {
+        let bed = TestBed::new();
+        let (key, left) = leftover(&bed).await;
+        let client = app(&bed);
+        client.session().await.unwrap().unwrap();
+        if again {
+            let session = client.session().await.unwrap().unwrap();
+            session.sign_out(SignOut::Local).await.unwrap();
+            let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+            let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+            client.resume_sign_in(&redirect).await.unwrap();
+        }
+        bed.storage.commit(&key, Generation::ABSENT, &left.bytes).unwrap();
+        bed.clock.advance(Duration::from_secs(passed * 3600));
+        let restarted = app(&bed);
+        let session = restarted.session().await.unwrap().unwrap();
+        restarted.drain().await;
+        assert!(
+            !paths(&bed.server).contains(&"/revoke".to_owned()),
+            "{passed} {again}"
+        );
+        assert!(bed.storage.list("flow.").unwrap().is_empty());
+        session.refresh().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_newer_sign_in_of_the_same_user_is_not_followed_by_a_revocation() {
     let bed = TestBed::new();
     let down = waiting(&bed).await;
