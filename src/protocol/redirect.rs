@@ -190,6 +190,21 @@ impl RedirectUri {
         Url::parse(&self.text).map_or_else(|_| String::from("/"), |url| url.path().to_owned())
     }
 
+    /// Where the browser is sent, of a loopback redirect that has a port.
+    #[cfg(feature = "loopback")]
+    pub(crate) fn address(&self) -> Option<std::net::SocketAddr> {
+        if self.kind != RedirectKind::Loopback {
+            return None;
+        }
+        let url = Url::parse(&self.text).ok()?;
+        let address = match url.host()? {
+            url::Host::Ipv4(v4) => std::net::IpAddr::V4(v4),
+            url::Host::Ipv6(v6) => std::net::IpAddr::V6(v6),
+            url::Host::Domain(_) => return None,
+        };
+        Some(std::net::SocketAddr::from((address, url.port()?)))
+    }
+
     /// The port that was configured, if any.
     #[cfg(feature = "loopback")]
     pub(crate) fn port(&self) -> Option<u16> {

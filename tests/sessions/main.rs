@@ -7,6 +7,7 @@
 mod accounts;
 mod apis;
 mod journey;
+mod left_open;
 mod sign_out;
 mod waiting;
 
