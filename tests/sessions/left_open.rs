@@ -1,6 +1,6 @@
 //! Sign-ins by a loopback redirect whose process died while the browser was open (RFC 8252 §7.3).
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -187,8 +187,9 @@ impl LeftOpen {
         port.split_once('/').unwrap().0.parse().unwrap()
     }
 
+    /// Asked by a connection that says nothing: where there was one, the port counts as in use for a minute.
     fn is_listened_for(&self) -> bool {
-        TcpListener::bind(("127.0.0.1", self.port())).is_err()
+        TcpStream::connect(("127.0.0.1", self.port())).is_ok()
     }
 
     /// The user finishes in the browser, which then goes to the redirect.
@@ -223,7 +224,7 @@ async fn na_11_the_browser_of_a_dead_process_finishes_the_sign_in_in_the_next_on
         .await;
     next.hears(&[signed_in()]).await;
     assert_eq!(token_requests(&bed.server).len(), 1);
-    assert!(!open.is_listened_for());
+    until(|| !open.is_listened_for()).await;
     let session = next.client.session().await.unwrap().unwrap();
     assert_eq!(
         session.claims().unwrap().subject(),
@@ -330,9 +331,10 @@ async fn a_redirect_that_reaches_two_processes_at_once_is_exchanged_once() {
         let (page, resumed) =
             tokio::join!(browser.deliver(&redirect), given.client.resume_sign_in(&redirect));
         if let Err(error) = &resumed {
-            assert_eq!(error.kind(), ErrorKind::AlreadyHandled, "{error:?}");
+            // Whichever was later may have found nothing there any more.
+            let known = error.kind() == ErrorKind::AlreadyHandled || error.code() == "no_pending_sign_in";
+            assert!(known, "{error:?}");
         }
-        // Whichever was later may have found nothing there any more.
         assert!(matches!(page.unwrap(), 200 | 400));
         until(|| listening.heard.all().len() + given.heard.all().len() == 1).await;
         listening.client.drain().await;
@@ -423,7 +425,9 @@ async fn the_last_client_that_is_dropped_frees_the_port() {
     until(|| !open.is_listened_for()).await;
     // And the next one has it.
     let next = Process::start(&bed);
-    next.looks().await;
+    while !open.is_listened_for() {
+        next.looks().await;
+    }
     assert_eq!(open.finish(&bed).await.unwrap(), 200);
     next.hears(&[signed_in()]).await;
 }
