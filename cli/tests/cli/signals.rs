@@ -129,3 +129,20 @@ async fn na_11_bi_99_a_program_is_killed_while_the_browser_is_open_and_the_next_
     assert_eq!(exchanges.count(), 1);
     world.token(&["--refresh"]);
 }
+
+#[tokio::test]
+async fn bi_99_the_redirect_of_a_program_that_was_killed_can_be_pasted_into_the_next() {
+    let server = TestServer::start().unwrap();
+    let world = World::new();
+    let mut killed = Running::start(world.gatepass(&at(&server, &[])));
+    let url = killed.next()["url"].as_str().unwrap().to_owned();
+    killed.signal("-KILL");
+    assert_eq!(killed.exit_code(), None);
+    let sent_to = server.browser().sign_in(&url, &server.users()[0]).await.unwrap();
+    let mut next = Running::start(world.gatepass(&at(&server, &[])));
+    assert_eq!(next.next()["event"], "authorization_url");
+    next.paste(&sent_to);
+    assert_eq!(names(&next.rest()), ["redirect_received", "signed_in"]);
+    assert_eq!(next.exit_code(), Some(0));
+    assert_eq!(world.one(&["status"])["subject"], server.users()[0].subject());
+}
