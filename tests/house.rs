@@ -46,6 +46,7 @@ const FEW_MAY_SEE: &[(&str, &[&str], &str)] = &[
             "src/lib.rs",               // exports those that an app can choose
             "src/test_server/",         // runs on the system's clock unless given another
             "src/fuzzing/",             // holds them to their contracts
+            "src/internals.rs",         // lends the files to the simulator, on a disk of its own
         ],
         "everything else asks a port",
     ),

@@ -179,6 +179,14 @@ pub(crate) enum Command {
     /// Everything is in memory. Listens on 127.0.0.1 only.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
+    /// Run the test server, and do what standard input says
+    #[cfg(feature = "soak")]
+    #[command(hide = true)]
+    SoakServer(SoakServer),
+    /// Hold a session, and do with it what standard input says
+    #[cfg(feature = "soak")]
+    #[command(hide = true)]
+    SoakSession(Which),
 }
 
 /// Which client at which server.
@@ -371,6 +379,18 @@ pub(crate) struct Serve {
     /// A user besides alice and bob, invented: NAME:PASSWORD; repeat for several
     #[arg(long, value_name = "NAME:PASSWORD", value_parser = user)]
     pub(crate) user: Vec<(String, String)>,
+}
+
+/// The test server of `cargo xtask soak`.
+#[cfg(feature = "soak")]
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SoakServer {
+    /// As of `serve`
+    #[arg(long, value_parser = rotation)]
+    pub(crate) rotation: Rotation,
+    /// As of `serve`
+    #[arg(long, default_value = "300", value_parser = seconds)]
+    pub(crate) access_token_lifetime: Duration,
 }
 
 fn store() -> impl clap::builder::TypedValueParser<Value = StoreName> {

@@ -138,7 +138,7 @@ fn redirect_received(report: &Report) {
 const MAX_LINE_BYTES: u64 = 128 * 1024;
 
 /// Lines from standard input, read on a thread that nobody waits for: a read cannot be called off.
-fn pasted_lines() -> mpsc::Receiver<String> {
+pub(crate) fn pasted_lines() -> mpsc::Receiver<String> {
     let (send, receive) = mpsc::channel(1);
     std::thread::spawn(move || {
         let mut input = std::io::stdin().lock();

@@ -19,6 +19,8 @@ mod sessions;
 mod settings;
 mod sign_in;
 mod sign_out;
+#[cfg(feature = "soak")]
+mod soak;
 mod status;
 mod store;
 mod token;
@@ -59,6 +61,8 @@ fn main() -> ExitCode {
                 .into();
         }
     };
+    #[cfg(feature = "soak")]
+    soak::announce(&report);
     let program = Program::new(report, interrupts, args.global);
     let exit = runtime.block_on(async {
         let outcome = run(&program, &args.command).await;
@@ -81,6 +85,10 @@ async fn run(program: &Program, command: &Command) -> Result<Exit, Failure> {
         Command::Config(options) => config::run(program, options).await,
         Command::Completions { shell } => completions::run(program, *shell),
         Command::Serve(options) => serve::run(program, options).await,
+        #[cfg(feature = "soak")]
+        Command::SoakServer(options) => soak::serve(program, options).await,
+        #[cfg(feature = "soak")]
+        Command::SoakSession(which) => soak::hold(program, which).await,
     }
 }
 

@@ -209,6 +209,8 @@ impl Program {
         if let Some(redirect) = post_logout_redirect {
             builder = builder.post_logout_redirect(redirect);
         }
+        #[cfg(feature = "soak")]
+        let builder = crate::soak::on_shared_clock(builder)?;
         let client = builder.build()?;
         self.keep(&client);
         Ok(client)

@@ -220,6 +220,8 @@ fn client(
         };
         builder = builder.api(origin);
     }
+    #[cfg(feature = "soak")]
+    let builder = crate::soak::on_shared_clock(builder)?;
     Ok(builder.build()?)
 }
 

@@ -45,7 +45,13 @@ pub(crate) async fn run(program: &Program, options: &Token) -> Result<Exit, Fail
     Ok(print(program, token.expose(), session.expires_in(), stored))
 }
 
-fn print(program: &Program, token: &str, expires_in: Option<Duration>, stored: &StoredSession) -> Exit {
+/// Tells a token, to a program or to whoever reads standard output.
+pub(crate) fn print(
+    program: &Program,
+    token: &str,
+    expires_in: Option<Duration>,
+    stored: &StoredSession,
+) -> Exit {
     if program.report.is_json() {
         let fields = json!({
             "access_token": token,

@@ -64,6 +64,18 @@ pub trait Directory: Debug + Send + Sync {
     /// If it cannot be made.
     fn create_new(&self, name: &str) -> io::Result<Box<dyn NewFile>>;
 
+    /// How long a file is, in bytes; `None` if there is none.
+    ///
+    /// # Errors
+    /// If nobody can say.
+    fn size(&self, name: &str) -> io::Result<Option<u64>>;
+
+    /// Opens a file to be written over from its beginning, in the room that it has.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be opened.
+    fn overwrite(&self, name: &str) -> io::Result<Box<dyn NewFile>>;
+
     /// Gives a file another name, in place of what had it.
     ///
     /// # Errors
@@ -93,13 +105,19 @@ pub trait Directory: Debug + Send + Sync {
     fn now(&self) -> SystemTime;
 }
 
-/// A file that is being written for the first time.
+/// A file that is being written.
 pub trait NewFile: Send {
     /// Writes more of it.
     ///
     /// # Errors
     /// If it cannot be written, a full disk for example.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Cuts off what lies behind this many bytes.
+    ///
+    /// # Errors
+    /// If that cannot be done.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
 
     /// Makes what was written durable.
     ///
@@ -207,6 +225,25 @@ impl Directory for SystemDirectory {
         Ok(Box::new(options.open(self.0.join(name))?))
     }
 
+    fn size(&self, name: &str) -> io::Result<Option<u64>> {
+        match std::fs::symlink_metadata(self.0.join(name)) {
+            Ok(about) => Ok(Some(about.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn overwrite(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        let mut options = OpenOptions::new();
+        options.write(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+        }
+        Ok(Box::new(options.open(self.0.join(name))?))
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         std::fs::rename(self.0.join(from), self.0.join(to))
     }
@@ -232,6 +269,10 @@ impl Directory for SystemDirectory {
 impl NewFile for File {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write_all(bytes)
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
     }
 
     fn sync(&mut self) -> io::Result<()> {

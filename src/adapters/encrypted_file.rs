@@ -112,6 +112,10 @@ impl SecureStorage for EncryptedFileStorage {
         self.0.list(prefix)
     }
 
+    fn reserve(&self, key: &RecordKey, bytes: usize) -> std::result::Result<(), StorageFailure> {
+        self.0.reserve(key, bytes)
+    }
+
     fn place(&self) -> Option<String> {
         self.0.place()
     }

@@ -6,6 +6,7 @@
 //! | name | what |
 //! |---|---|
 //! | `gp.NAME.record` | a record |
+//! | `gp.NAME.spare` | room for the next value of a record, for when the disk is full |
 //! | `gp.NAME.lock` | the process lock of a record |
 //! | `gatepass.lock` | locked while somebody writes |
 //! | `gatepass.floor` | the highest generation of any record that was removed |
@@ -14,6 +15,7 @@
 //! A record's own name stands between a prefix and an ending, so that no name meets a device of Windows, a hidden file, or
 //! a file of ours.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest value. The contract asks for 1 MiB; sealing adds a little.
 const VALUE_LIMIT: usize = 4 << 20;
 
+/// Room is kept in steps of this.
+const BLOCK: usize = 4096;
+
 const LOCK_FILE: &str = "gatepass.lock";
 const FLOOR_FILE: &str = "gatepass.floor";
 
@@ -49,6 +54,8 @@ pub(crate) struct FileStorage {
     seen: AtomicBool,
     /// Whether the rubbish of dead writers was cleared by this instance.
     cleared: AtomicBool,
+    /// The records whose next value may take the room that was kept for it.
+    reserved: Mutex<BTreeSet<RecordKey>>,
 }
 
 /// The right to write, against other threads and other processes.
@@ -80,6 +87,7 @@ impl FileStorage {
             writing: Mutex::new(()),
             seen: AtomicBool::new(false),
             cleared: AtomicBool::new(false),
+            reserved: Mutex::default(),
         }
     }
 
@@ -188,10 +196,7 @@ impl FileStorage {
     }
 
     fn failed(&self, what: &str, error: &io::Error) -> StorageFailure {
-        let hint = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full: ",
-            _ => "",
-        };
+        let hint = if is_full(error) { "the disk is full: " } else { "" };
         StorageFailure::Failed(format!("{}: {what}: {hint}{error}", self.directory().display()))
     }
 }
@@ -199,12 +204,26 @@ impl FileStorage {
 impl Writing<'_> {
     /// Puts a whole file in place of what was there, durably.
     pub(super) fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.replace_by(name, bytes, None)
+    }
+
+    /// As [`replace`](Writing::replace); where the disk is full, in the room of this spare file.
+    fn replace_by(&self, name: &str, bytes: &[u8], spare: Option<&str>) -> Result<()> {
         let failed = |error: io::Error| self.storage.failed(&format!("{name} cannot be written"), &error);
         let number = getrandom::u64().map_err(|error| failed(io::Error::other(error)))?;
         let temporary = format!("gatepass.{number:016x}.tmp");
         let directory = &*self.storage.directory;
-        let written =
-            write_new(directory, &temporary, bytes).and_then(|()| directory.rename(&temporary, name));
+        let written = match write_new(directory, &temporary, bytes) {
+            Ok(()) => directory.rename(&temporary, name),
+            Err(error) => match spare.filter(|_| is_full(&error)) {
+                Some(spare) => {
+                    drop(directory.remove(&temporary));
+                    write_over(directory, spare, &temporary, bytes)
+                        .and_then(|from| directory.rename(from, name))
+                }
+                None => Err(error),
+            },
+        };
         if let Err(error) = written {
             drop(directory.remove(&temporary));
             return Err(failed(error));
@@ -222,6 +241,36 @@ impl Writing<'_> {
         removed
             .and_then(|()| directory.sync())
             .map_err(|error| self.storage.failed(&format!("{name} cannot be removed"), &error))
+    }
+
+    /// The room that was kept for this record, if it was kept for this very write.
+    fn spare_of(&self, key: &RecordKey) -> Option<String> {
+        lock(&self.storage.reserved)
+            .contains(key)
+            .then(|| spare_file(key))
+    }
+
+    /// Keeps room for a value of a record.
+    fn reserve(&self, key: &RecordKey, bytes: usize) -> Result<()> {
+        let directory = &*self.storage.directory;
+        let name = spare_file(key);
+        let failed = |error: io::Error| {
+            let what = format!("no room can be kept for {key:?}");
+            self.storage.failed(&what, &error)
+        };
+        let there = directory.size(&name).map_err(failed)?;
+        if there.is_none_or(|size| size < u64::try_from(bytes).unwrap_or(u64::MAX)) {
+            if there.is_some() {
+                directory.remove(&name).map_err(failed)?;
+            }
+            // Written and made durable, for only then it is certain that there is room.
+            if let Err(error) = write_new(directory, &name, &vec![0; bytes]) {
+                drop(directory.remove(&name));
+                return Err(failed(error));
+            }
+        }
+        lock(&self.storage.reserved).insert(key.clone());
+        Ok(())
     }
 
     /// Whether there is no record at all, not even a damaged one.
@@ -261,12 +310,19 @@ impl Writing<'_> {
             .ok_or_else(|| StorageFailure::Failed("a record was written too often".to_owned()))?;
         let name = record_file(key);
         match bytes {
-            Some(bytes) => self.replace(&name, &file(Kind::Record, key.as_str(), generation, bytes))?,
+            Some(bytes) => {
+                let bytes = file(Kind::Record, key.as_str(), generation, bytes);
+                let spare = self.spare_of(key);
+                self.replace_by(&name, &bytes, spare.as_deref())?;
+                lock(&self.storage.reserved).remove(key);
+            }
             None if current.is_none() && !damaged => return Ok(CommitOutcome::Committed(last)),
             None => {
                 // Before the record goes, or a crash between the two would let its generation come again.
                 self.set_floor(generation.max(self.floor()?))?;
                 self.remove_file(&name)?;
+                // Of no use any more, and harmless where it stays.
+                drop(self.storage.directory.remove(&spare_file(key)));
             }
         }
         Ok(CommitOutcome::Committed(generation))
@@ -357,6 +413,12 @@ impl SecureStorage for FileStorage {
             .collect())
     }
 
+    fn reserve(&self, key: &RecordKey, bytes: usize) -> Result<()> {
+        // In whole blocks, so that a value that grows a little finds its room kept already.
+        let bytes = HEADER.saturating_add(bytes).saturating_add(BLOCK - 1) / BLOCK * BLOCK;
+        self.write()?.reserve(key, bytes)
+    }
+
     fn place(&self) -> Option<String> {
         Some(format!("files in {}", self.directory().display()))
     }
@@ -370,6 +432,41 @@ fn write_new(directory: &dyn Directory, name: &str, bytes: &[u8]) -> io::Result<
     let mut file = directory.create_new(name)?;
     file.write(bytes)?;
     file.sync()
+}
+
+/// Writes a file into the room of another one; gives the name that it then has. Some file systems never write in place:
+/// there the other one makes room by going.
+fn write_over<'a>(
+    directory: &dyn Directory,
+    spare: &'a str,
+    temporary: &'a str,
+    bytes: &[u8],
+) -> io::Result<&'a str> {
+    let in_place = || {
+        let mut file = directory.overwrite(spare)?;
+        file.write(bytes)?;
+        file.cut(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+        file.sync()
+    };
+    match in_place() {
+        Ok(()) => Ok(spare),
+        Err(_) => {
+            directory.remove(spare)?;
+            write_new(directory, temporary, bytes)?;
+            Ok(temporary)
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+fn spare_file(key: &RecordKey) -> String {
+    format!("gp.{}.spare", key.as_str())
 }
 
 fn record_file(key: &RecordKey) -> String {

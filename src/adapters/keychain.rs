@@ -437,6 +437,10 @@ impl SecureStorage for KeychainStorage {
         self.0.list(prefix)
     }
 
+    fn reserve(&self, key: &RecordKey, bytes: usize) -> Answer<()> {
+        self.0.reserve(key, bytes)
+    }
+
     fn place(&self) -> Option<String> {
         self.0.place()
     }

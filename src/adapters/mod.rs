@@ -1,6 +1,10 @@
 //! The ports made real: HTTP, storage, clock, randomness, threads, the loopback listener, the system browser.
 
 #[cfg(feature = "encrypted-file")]
+#[cfg_attr(
+    not(feature = "internals"),
+    allow(unreachable_pub, reason = "it is a door of `internals`")
+)]
 pub(crate) mod directory;
 #[cfg(feature = "encrypted-file")]
 pub(crate) mod encrypted_file;

@@ -21,6 +21,8 @@ use crate::secret::scrub_stack;
 /// of the key, the nonce, the encrypted value, the tag of 16 bytes.
 const FORMAT: u8 = 1;
 const NONCE: usize = 24;
+/// What a seal adds to a value.
+const SEAL: usize = 1 + 1 + 8 + NONCE + 16;
 
 /// How often another writer may come between our reading and our writing.
 const ATTEMPTS: u32 = 64;
@@ -318,6 +320,10 @@ impl<S: SecureStorage, K: DataKeys> SecureStorage for Sealed<S, K> {
 
     fn list(&self, prefix: &str) -> Result<Vec<RecordKey>, StorageFailure> {
         self.records.list(prefix)
+    }
+
+    fn reserve(&self, key: &RecordKey, bytes: usize) -> Result<(), StorageFailure> {
+        self.records.reserve(key, bytes.saturating_add(SEAL))
     }
 
     fn place(&self) -> Option<String> {

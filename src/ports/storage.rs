@@ -246,6 +246,18 @@ pub trait SecureStorage: Send + Sync + Debug {
     /// [`StorageFailure`] if storage cannot say: an empty answer means that there certainly is none.
     fn list(&self, prefix: &str) -> Result<Vec<RecordKey>, StorageFailure>;
 
+    /// Sees to it that the next commit of up to so many bytes to this record finds room, also if the disk is full by then.
+    /// Called before a refresh token is sent: what a server gives out once must not be lost to a full disk.
+    ///
+    /// The default does nothing: for storage that never is the first to be full, a keychain for example.
+    ///
+    /// # Errors
+    /// [`StorageFailure`] if there is no room: then nothing is sent.
+    fn reserve(&self, key: &RecordKey, bytes: usize) -> Result<(), StorageFailure> {
+        let _ = (key, bytes);
+        Ok(())
+    }
+
     /// Names the place of the records: the same text for every adapter in this process that reaches the same ones,
     /// another for every other. `None` for an adapter whose records no second adapter can reach.
     ///

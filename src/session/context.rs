@@ -200,6 +200,13 @@ impl Context {
         .await
     }
 
+    /// Room for the next commit to this record.
+    pub(crate) async fn reserve(&self, key: &RecordKey, bytes: usize) -> Result<()> {
+        let key = key.clone();
+        self.storage(Access::Write, move |storage| storage.reserve(&key, bytes))
+            .await
+    }
+
     pub(crate) async fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome> {
         let key = key.clone();
         self.storage(Access::Write, move |storage| storage.remove(&key, expected))

@@ -324,20 +324,25 @@ impl Session {
     pub(crate) async fn current(&self, target: &Target) -> Result<Arc<Snapshot>> {
         let clock = &self.slot.context.ports.clock;
         let asked_at = clock.boot_millis();
-        let current = self.fresh(target).await?;
+        let published = self.published(target);
+        if let Some(snapshot) = &published
+            && snapshot.is_fresh(asked_at)
+        {
+            return Ok(Arc::clone(snapshot));
+        }
+        let current = self.newer(target, published).await?;
         // A caller that was stopped while it waited, as phones do with apps, wakes up with a token of long ago.
         let slept_through = current.usable_until() >= asked_at.saturating_add(SHORTEST_LIFE_MILLIS)
             && !current.is_usable(clock.boot_millis());
         if slept_through {
-            return self.fresh(target).await;
+            return self.newer(target, self.published(target)).await;
         }
         Ok(current)
     }
 
-    async fn fresh(&self, target: &Target) -> Result<Arc<Snapshot>> {
+    async fn newer(&self, target: &Target, published: Option<Arc<Snapshot>>) -> Result<Arc<Snapshot>> {
         let clock = &self.slot.context.ports.clock;
-        match self.published(target) {
-            Some(snapshot) if snapshot.is_fresh(clock.boot_millis()) => Ok(snapshot),
+        match published {
             Some(old) => {
                 let want = old.want(clock.boot_millis());
                 match self

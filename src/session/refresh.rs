@@ -30,8 +30,13 @@ use crate::sync::lock;
 
 /// How long the refusal of a token is doubted where another process may be at it without a lock between them.
 const SECOND_OPINION_MILLIS: u64 = 1_000;
-/// What was read from the store longer ago is read again before a token is sent.
-const STALE_MILLIS: u64 = 2_000;
+/// So much longer, in bytes, a record may become by a refresh; or as long again as it is.
+const ROOM: usize = 8 * 1024;
+/// What was written or read longer ago than this says nothing about now: it is done again before a token is sent. With this,
+/// the time for resends and the last patience an attempt ends within its lease.
+const YOUNG_MILLIS: u64 = 4_000;
+/// A disk that is always so slow is no reason never to refresh.
+const PREPARATIONS: u32 = 3;
 
 /// One refresh from the lock to the snapshot.
 pub(super) struct Refresh {
@@ -187,7 +192,7 @@ impl Refresh {
             .with_retry_after(Duration::from_millis(left)));
         }
         *lock(&self.slot.last_attempt) = Some(attempt_id.to_owned());
-        self.write_journal(&mut current, Some(journal)).await?;
+        self.prepare(&mut current, journal).await?;
         attempt.journalled();
         self.slot.pace.begun(clock.boot_millis(), self.want);
 
@@ -214,19 +219,7 @@ impl Refresh {
         let clock = &self.context().ports.clock;
         // A server that answers the same token again with the same tokens counts their life from the first time.
         let sent_at = SentAt::now(&**clock);
-        let journal = current.record.signed_in().and_then(|s| s.journal.as_ref());
-        let age = journal.map_or(0, |journal| journal.age(&**clock));
-        let mut looked_at = clock.boot_millis().saturating_sub(age);
         loop {
-            // A process that is stopped between two lines may wake up when others have gone on without it, and this token was
-            // replaced long ago.
-            while clock.boot_millis().saturating_sub(looked_at) > STALE_MILLIS {
-                looked_at = clock.boot_millis();
-                current = match self.look_again(&current.record, attempt_id).await? {
-                    ControlFlow::Continue(current) => current,
-                    ControlFlow::Break(outcome) => return outcome,
-                };
-            }
             let patience = attempt.sends(clock.boot_millis());
             let body = token::refresh_request(
                 &self.context().client_id,
@@ -271,14 +264,19 @@ impl Refresh {
                     // Whoever has a token to go on with waits no longer.
                     self.progress.send_replace(Progress::Unsure(error.clone()));
                     clock.sleep_until(not_before).await;
-                    if attempt.is_late(clock.boot_millis()) {
-                        return Err(error);
+                    loop {
+                        let looked_at = clock.boot_millis();
+                        if attempt.is_late(looked_at) {
+                            return Err(error);
+                        }
+                        current = match self.look_again(&current.record, attempt_id).await? {
+                            ControlFlow::Continue(current) => current,
+                            ControlFlow::Break(outcome) => return outcome,
+                        };
+                        if clock.boot_millis().saturating_sub(looked_at) < YOUNG_MILLIS {
+                            break;
+                        }
                     }
-                    looked_at = clock.boot_millis();
-                    current = match self.look_again(&current.record, attempt_id).await? {
-                        ControlFlow::Continue(current) => current,
-                        ControlFlow::Break(outcome) => return outcome,
-                    };
                 }
                 Next::Recheck(reason) => {
                     return self.refused(&current.record, attempt_id, reason, locked).await;
@@ -387,6 +385,33 @@ impl Refresh {
                 Err(Error::new(kind, Stage::Refresh, "no_refresh_token", message).with_clause("RFC 6749 §6"))
             }
         }
+    }
+
+    /// Everything that must be on disk before the token is sent. What others see of the attempt is young then: a process that
+    /// is stopped between two lines, or waits for a slow disk, may wake up when others have gone on without it, and this token
+    /// was replaced long ago.
+    async fn prepare(&self, current: &mut Seen, mut journal: Journal) -> Result<()> {
+        let clock = &self.context().ports.clock;
+        for _ in 0..PREPARATIONS {
+            self.write_journal(current, Some(journal.clone())).await?;
+            self.keep_room(current).await?;
+            if journal.age(&**clock) < YOUNG_MILLIS {
+                break;
+            }
+            journal.begun = Some(SentAt::now(&**clock));
+        }
+        Ok(())
+    }
+
+    /// The tokens that will come must find room, or they are not asked for.
+    async fn keep_room(&self, current: &mut Seen) -> Result<()> {
+        let bytes = current.record.encode().len();
+        let room = bytes.saturating_mul(2).max(bytes.saturating_add(ROOM));
+        let Err(failure) = self.context().reserve(&self.slot.key, room).await else {
+            return Ok(());
+        };
+        self.close_journal(current).await?;
+        Err(failure)
     }
 
     /// Durable before the request: without a journal there is no request.

@@ -194,13 +194,14 @@ impl Slot {
             };
             let (old, expected) = match read {
                 Some((stored, raw)) => (stored.ok(), raw.generation),
-                // Tokens of it may be about to be written, and must find that it is over.
-                None if self.is_known() => (None, Generation::ABSENT),
+                // There was a session: what is under way for it, or held, must not bring it back.
+                None if self.is_known() || self.is_holding() => (None, Generation::ABSENT),
                 None => {
                     // What storage cannot read any more may still lie there.
-                    self.context.remove(&self.key, Generation::ABSENT).await?;
-                    self.publish_erased(least_epoch, least_generation);
-                    return Ok(());
+                    match self.context.remove(&self.key, Generation::ABSENT).await? {
+                        CommitOutcome::Committed(_) => return Ok(()),
+                        CommitOutcome::Conflict(_) => continue,
+                    }
                 }
             };
             let (epoch, generation) = old.map_or((0, 0), |old| (old.epoch, old.generation));

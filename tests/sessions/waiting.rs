@@ -4,10 +4,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gatepass::test_server::{CannedAnswer, ClockOffset, Endpoint, Mistake, PlannedFault};
+use gatepass::test_server::{CannedAnswer, ClockOffset, Endpoint, Mistake, PlannedFault, TestServer};
 use gatepass::{
-    Client, ErrorKind, EventSink, Generation, NextStep, SecureStorage as _, SessionEvent, SessionId,
-    SessionState, SignInOptions, SignOut, Stage, WaitingSignIn,
+    AllowHttpOnLoopback, Client, EndReason, ErrorKind, EventSink, Generation, NextStep, SecureStorage as _,
+    SessionEvent, SessionId, SessionState, SignInOptions, SignOut, Stage, WaitingSignIn,
 };
 
 use crate::support::{TestBed, paths, token_requests, until};
@@ -507,4 +507,92 @@ async fn forgetting_everything_while_a_sign_in_of_before_is_finished_leaves_nobo
     until(|| paths(&bed.server).contains(&"/revoke".to_owned())).await;
     client.drain().await;
     assert!(!bed.everything_stored().contains(bed.server.issuer()));
+}
+
+/// Another process each time.
+fn app_of(bed: &TestBed, server: &TestServer) -> Client {
+    let builder = Client::builder(server.issuer(), server.client_id())
+        .redirect(REDIRECT)
+        .scopes(["openid", "offline_access"])
+        .allow_http_on_loopback(AllowHttpOnLoopback)
+        .storage(bed.storage.clone())
+        .clock(bed.clock.clone());
+    builder.build().unwrap()
+}
+
+#[tokio::test]
+async fn na_22_two_sign_ins_wait_at_two_servers_and_each_redirect_finds_its_own() {
+    let bed = TestBed::new();
+    let other = TestServer::builder().clock(bed.clock.clone()).start().unwrap();
+    let mut redirects = Vec::new();
+    for server in [&bed.server, &other] {
+        let pending = app_of(&bed, server)
+            .begin_sign_in(SignInOptions::default())
+            .await
+            .unwrap();
+        let user = &server.users()[0];
+        let redirect = server.browser().sign_in(pending.authorization_url(), user).await;
+        redirects.push(redirect.unwrap());
+    }
+    // To the wrong one first: nothing is spent, nothing ends.
+    for (server, redirect) in [(&other, &redirects[0]), (&bed.server, &redirects[1])] {
+        let error = app_of(&bed, server).resume_sign_in(redirect).await.unwrap_err();
+        assert_eq!(error.code(), "no_pending_sign_in");
+    }
+    assert!(token_requests(&bed.server).is_empty() && token_requests(&other).is_empty());
+    for (server, redirect) in [(&other, &redirects[1]), (&bed.server, &redirects[0])] {
+        let session = app_of(&bed, server).resume_sign_in(redirect).await.unwrap();
+        assert_eq!(session.issuer(), server.issuer());
+    }
+    for server in [&bed.server, &other] {
+        assert!(app_of(&bed, server).session().await.unwrap().is_some());
+        assert_eq!(token_requests(server).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn bi_13_a_redirect_that_comes_after_a_newer_sign_in_counts_once_and_is_the_latest() {
+    let bed = TestBed::new();
+    let late = redirect_for_another_process(&bed).await;
+    let between = app(&bed);
+    let pending = between.begin_sign_in(SignInOptions::default()).await.unwrap();
+    let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+    let newer = between.resume_sign_in(&redirect).await.unwrap();
+
+    let session = app(&bed).resume_sign_in(&late).await.unwrap();
+    session.access_token().await.unwrap();
+    for _ in 0..2 {
+        let error = app(&bed).resume_sign_in(&late).await.unwrap_err();
+        assert_eq!(error.code(), "no_pending_sign_in");
+    }
+    assert_eq!(
+        token_requests(&bed.server).len(),
+        2,
+        "two codes, each exchanged once"
+    );
+    // Who holds the session before it is told that it is over, and does not get the tokens of the other.
+    let error = newer.refresh().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SessionEnded(EndReason::SignedOut));
+}
+
+#[tokio::test]
+async fn bi_14_a_redirect_that_comes_too_late_into_another_process_spends_nothing() {
+    let bed = TestBed::new();
+    let redirect = redirect_for_another_process(&bed).await;
+    let flows = || bed.storage.list("flow.").unwrap();
+    let key = flows().remove(0);
+    let stored = bed.storage.load(&key).unwrap().unwrap();
+    bed.clock.advance(Duration::from_secs(15 * 60));
+    // A process that was killed would not have cleared it away.
+    until(|| flows().is_empty()).await;
+    bed.storage
+        .commit(&key, Generation::ABSENT, &stored.bytes)
+        .unwrap();
+    let error = app(&bed).resume_sign_in(&redirect).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.next_step()),
+        (ErrorKind::FlowExpired, NextStep::SignInAgain)
+    );
+    assert!(token_requests(&bed.server).is_empty());
+    assert!(app(&bed).session().await.unwrap().is_none());
 }

@@ -1,8 +1,9 @@
 //! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `bench`, `fuzz`,
-//! `simulate`, `planted`, `bindgen`, `crates`, `sbom`.
+//! `simulate`, `soak`, `planted`, `bindgen`, `crates`, `sbom`.
 //!
-//! Data flows `main` → one chore (`setup`, `test`, `bench`, `fuzz`, `simulate`, `planted`, `bindings`, `supply`) → `run`, which starts the programs. What
-//! differs between machines (Debian's packages, where Swift lives) is in `debian` and `swift`.
+//! Data flows `main` → one chore (`setup`, `test`, `bench`, `fuzz`, `simulate`, `soak`, `planted`, `bindings`, `supply`) →
+//! `run`, which starts the programs. What differs between machines (Debian's packages, where Swift lives) is in `debian` and
+//! `swift`.
 
 // A chore talks to the person who started it: its output is its product, not a stray debug line.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -16,6 +17,7 @@ mod planted;
 mod run;
 mod setup;
 mod simulate;
+mod soak;
 mod steps;
 mod supply;
 mod swift;
@@ -50,6 +52,8 @@ enum Chore {
     Simulate(simulate::SimulateArguments),
     /// Plant bugs in a copy, one after the other: the tests that are there for them must find each.
     Planted(planted::PlantedArguments),
+    /// Kill and hinder the real program at real servers, and say in a table what was lost and why.
+    Soak(soak::SoakArguments),
     /// Build the shared library and generate its Kotlin and Swift into target/bindings.
     Bindgen(bindings::BindgenArguments),
     /// Count the crates in the builds that people ship, and fail if there are more than agreed on in .ci/crates.
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         Chore::Fuzz(arguments) => fuzz::fuzz(&place, &arguments),
         Chore::Simulate(arguments) => simulate::simulate(&place, &arguments),
         Chore::Planted(arguments) => planted::planted(&place, &arguments),
+        Chore::Soak(arguments) => soak::soak(&place, &arguments),
         Chore::Bindgen(arguments) => bindings::bindgen(&place, &arguments).map(|()| true),
         Chore::Crates => supply::crates(&place),
         Chore::Sbom => supply::sbom(&place).map(|()| true),

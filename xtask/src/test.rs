@@ -12,6 +12,7 @@ use clap::Args;
 
 use crate::place::Place;
 use crate::setup::{self, SetupArguments};
+use crate::soak::{self, SoakArguments};
 use crate::swift::{self, Swift};
 use crate::table::{self, Outcome, Row};
 use crate::{bench, bindings, run, steps};
@@ -46,7 +47,7 @@ struct Part {
 /// Everything, from nothing, on two cores.
 const TOTAL_BUDGET: Duration = Duration::from_secs(45 * 60);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     Part {
         name: "rust",
         budget: Some(Duration::from_secs(5 * 60)),
@@ -76,6 +77,12 @@ const PARTS: [Part; 6] = [
         budget: Some(Duration::from_secs(3 * 60)),
         readiness: keychain_readiness,
         work: keychain,
+    },
+    Part {
+        name: "soak",
+        budget: Some(Duration::from_secs(3 * 60)),
+        readiness: |_| Readiness::Ready,
+        work: soak,
     },
     Part {
         name: "instructions",
@@ -269,6 +276,22 @@ fn keychain(place: &Place) -> Result<()> {
     // A filter that meets nothing is content with it.
     if !run::quiet(tests(&["--list"]))?.contains("secret_service::") {
         bail!("there are no tests of the Secret Service");
+    }
+    Ok(())
+}
+
+/// The soak, small: what of it this machine lacks the means for is "not run" in its table.
+fn soak(place: &Place) -> Result<()> {
+    let small = SoakArguments {
+        kills: 25,
+        expiries: 25,
+        processes: 8,
+        rounds: 3,
+        parts: Vec::new(),
+        seed: None,
+    };
+    if !soak::soak(place, &small)? {
+        bail!("the soak found a violation");
     }
     Ok(())
 }

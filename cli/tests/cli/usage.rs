@@ -105,3 +105,15 @@ fn every_command_has_a_help_worth_reading() {
     let help = crate::support::stdout(&world.expect(0, &["--help"]));
     assert!(help.contains("Exit codes:") && help.contains("$(gatepass token)"));
 }
+
+/// A clock that a variable could set would bring expired tokens back to life.
+#[cfg(not(feature = "soak"))]
+#[test]
+fn what_soak_tests_need_is_not_in_the_program() {
+    let output = gatepass(&["soak-session"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let program = std::fs::read(env!("CARGO_BIN_EXE_gatepass")).unwrap();
+    let holds = |text: &str| program.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(holds("GATEPASS_STORE_PASSPHRASE"));
+    assert!(!holds("GATEPASS_SOAK_CLOCK"));
+}

@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use tempfile::TempDir;
 
 use super::*;
+use crate::adapters::directory::NewFile;
 use crate::adapters::file_lock::Held;
 use crate::ports::conformance;
 
@@ -315,4 +316,118 @@ fn the_format_is_fixed() {
     let expected = "676174657061737372 01fe 0000000001020304 00000005 \
                     89fef64bba20056eeaf4b666a81a5afd707fda438f6ff5e7875277c1362cc252 76616c7565";
     assert_eq!(hex, expected.replace(' ', ""));
+}
+
+/// A directory on a disk that is full when somebody says so: what is there can still be written over.
+#[derive(Debug)]
+struct Filling {
+    directory: SystemDirectory,
+    is_full: Arc<AtomicBool>,
+    copies: bool,
+}
+
+impl Filling {
+    fn check(&self) -> io::Result<()> {
+        match self.is_full.load(Ordering::Relaxed) {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Directory for Filling {
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+    fn create(&self) -> io::Result<()> {
+        self.directory.create()
+    }
+    fn exists(&self) -> io::Result<bool> {
+        self.directory.exists()
+    }
+    fn objection(&self) -> io::Result<Option<String>> {
+        self.directory.objection()
+    }
+    fn has(&self, name: &str) -> io::Result<bool> {
+        self.directory.has(name)
+    }
+    fn read(&self, name: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
+        self.directory.read(name, limit)
+    }
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.directory.names()
+    }
+    fn create_new(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        self.check()?;
+        self.directory.create_new(name)
+    }
+    fn size(&self, name: &str) -> io::Result<Option<u64>> {
+        self.directory.size(name)
+    }
+    fn overwrite(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        if self.copies {
+            self.check()?;
+        }
+        self.directory.overwrite(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.directory.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        // What goes makes room.
+        self.is_full
+            .fetch_and(!name.ends_with(".spare"), Ordering::Relaxed);
+        self.directory.remove(name)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.directory.sync()
+    }
+    fn lock(&self, name: &str, patience: Duration) -> io::Result<Option<Box<dyn Send>>> {
+        self.directory.lock(name, patience)
+    }
+    fn now(&self) -> std::time::SystemTime {
+        self.directory.now()
+    }
+}
+
+#[test]
+fn rr_10_room_that_was_kept_takes_the_next_value_when_the_disk_is_full() {
+    // On file systems that write in place, and on those that never do.
+    for copies in [false, true] {
+        let temporary = tempfile::tempdir().unwrap();
+        let is_full = Arc::new(AtomicBool::new(false));
+        let storage = FileStorage::over(Box::new(Filling {
+            directory: SystemDirectory::new(temporary.path().join("records")),
+            is_full: Arc::clone(&is_full),
+            copies,
+        }));
+        let first = put(&storage, "a", b"old");
+        storage.reserve(&key("a"), 5_000).unwrap();
+        is_full.store(true, Ordering::Relaxed);
+        let other = storage.commit(&key("b"), Generation::ABSENT, b"other");
+        assert!(
+            matches!(&other, Err(StorageFailure::Failed(why)) if why.contains("the disk is full")),
+            "{other:?}"
+        );
+        assert_eq!(value(&storage, "a"), b"old");
+        let long = vec![b'n'; 5_000];
+        let Ok(CommitOutcome::Committed(second)) = storage.commit(&key("a"), first, &long) else {
+            panic!("there was room");
+        };
+        assert_eq!(value(&storage, "a"), long);
+
+        // It was taken, and the room of one write is not that of two.
+        is_full.store(true, Ordering::Relaxed);
+        assert!(storage.commit(&key("a"), second, &long).is_err());
+        assert!(
+            storage.reserve(&key("a"), 5_000).is_err(),
+            "nothing is promised that cannot be kept"
+        );
+        is_full.store(false, Ordering::Relaxed);
+        storage.reserve(&key("a"), 5_000).unwrap();
+        storage.remove(&key("a"), second).unwrap();
+        let mut names = storage.names().unwrap();
+        names.sort();
+        assert_eq!(names, [FLOOR_FILE, LOCK_FILE], "and it goes with the record");
+    }
 }

@@ -62,6 +62,32 @@ impl Disk {
         }
     }
 
+    /// Opens a file to be written over; `None` if there is none.
+    pub(crate) fn overwrite(&mut self, name: &str) -> Option<usize> {
+        self.names.get(name).copied()
+    }
+
+    /// Writes over what is there. `false` if it would become longer.
+    pub(crate) fn write_over(&mut self, id: usize, bytes: &[u8]) -> bool {
+        let room = self.files.get_mut(id).and_then(|file| {
+            file.durable = None;
+            file.bytes.get_mut(..bytes.len())
+        });
+        match room {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(crate) fn cut(&mut self, id: usize, length: usize) {
+        if let Some(file) = self.files.get_mut(id) {
+            file.bytes.truncate(length);
+        }
+    }
+
     /// `false` if there is no such file.
     pub(crate) fn rename(&mut self, from: &str, to: &str) -> bool {
         let Some(id) = self.names.remove(from) else {

@@ -55,6 +55,7 @@ pub(crate) enum Port {
     Revoke,
     Load,
     Commit,
+    Reserve,
     Remove,
     List,
     DiskRead,
@@ -159,7 +160,7 @@ impl Fault {
 }
 
 impl Port {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Metadata,
         Self::Keys,
         Self::Code,
@@ -167,6 +168,7 @@ impl Port {
         Self::Revoke,
         Self::Load,
         Self::Commit,
+        Self::Reserve,
         Self::Remove,
         Self::List,
         Self::DiskRead,
@@ -193,6 +195,7 @@ impl Port {
             Self::Revoke => "http revoke",
             Self::Load => "storage load",
             Self::Commit => "storage commit",
+            Self::Reserve => "storage reserve",
             Self::Remove => "storage remove",
             Self::List => "storage list",
             Self::DiskRead => "disk read",
@@ -224,7 +227,10 @@ impl Port {
     }
 
     fn is_storage(self) -> bool {
-        matches!(self, Self::Load | Self::Commit | Self::Remove | Self::List)
+        matches!(
+            self,
+            Self::Load | Self::Commit | Self::Reserve | Self::Remove | Self::List
+        )
     }
 
     pub(crate) fn index(self) -> usize {

@@ -89,3 +89,42 @@ fn main() -> ExitCode {
 fn say(text: &str) {
     println!("{text}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A few of the histories of `cargo xtask simulate`, which runs as many as you like.
+    #[test]
+    fn whatever_goes_wrong_nothing_is_lost() {
+        let cells = fault::cells();
+        let mut faults = 0;
+        for seed in 1..=300 {
+            let told = history::run(seed, &cells, false);
+            assert!(
+                told.violations.is_empty(),
+                "cargo xtask simulate --replay {seed}: {:?}",
+                told.violations
+            );
+            faults += told.hits.len();
+        }
+        assert!(faults >= 300, "{faults} faults");
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_history_each_time() {
+        let cells = fault::cells();
+        for seed in 1..=20 {
+            let told = || history::run(seed, &cells, true);
+            let (first, second) = (told(), told());
+            for (line, (one, other)) in first.trace.iter().zip(&second.trace).enumerate() {
+                assert_eq!(one, other, "seed {seed}, line {line}");
+            }
+            assert_eq!(
+                (first.steps, first.hits),
+                (second.steps, second.hits),
+                "seed {seed}"
+            );
+        }
+    }
+}

@@ -223,6 +223,11 @@ impl SecureStorage for Storage {
         self.files.list(prefix)
     }
 
+    fn reserve(&self, key: &RecordKey, bytes: usize) -> Result<(), StorageFailure> {
+        self.call(Port::Reserve)?;
+        self.files.reserve(key, bytes)
+    }
+
     fn place(&self) -> Option<String> {
         Some(self.place.clone())
     }
@@ -301,6 +306,24 @@ impl Directory for Records {
         Ok(Box::new(Open {
             device: self.device.clone(),
             id,
+            over: false,
+        }))
+    }
+
+    fn size(&self, name: &str) -> io::Result<Option<u64>> {
+        self.device.call(Port::DiskRead, |state, _| {
+            Ok(state.disk.read(name).map(|bytes| bytes.len() as u64))
+        })
+    }
+
+    fn overwrite(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        let id = self.device.call(Port::DiskCreate, |state, _| {
+            state.disk.overwrite(name).ok_or_else(missing)
+        })?;
+        Ok(Box::new(Open {
+            device: self.device.clone(),
+            id,
+            over: true,
         }))
     }
 
@@ -338,17 +361,34 @@ impl Directory for Records {
 struct Open {
     device: Device,
     id: usize,
+    /// In the room that it has.
+    over: bool,
 }
 
 impl NewFile for Open {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.device.call(Port::DiskWrite, |state, _| {
+            if self.over {
+                let fits = state.disk.write_over(self.id, bytes);
+                return fits
+                    .then_some(())
+                    .ok_or_else(|| io::ErrorKind::StorageFull.into());
+            }
             if state.is_full() {
                 let some = bytes.get(..bytes.len() / 2).unwrap_or_default();
                 state.disk.write(self.id, some);
                 return Err(io::ErrorKind::StorageFull.into());
             }
             state.disk.write(self.id, bytes);
+            Ok(())
+        })
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.device.call(Port::DiskWrite, |state, _| {
+            state
+                .disk
+                .cut(self.id, usize::try_from(length).unwrap_or(usize::MAX));
             Ok(())
         })
     }
