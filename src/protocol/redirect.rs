@@ -320,6 +320,14 @@ mod tests {
         assert_eq!(v4.as_str(), "http://127.0.0.1:4711/callback");
         let v6 = redirect.bound_to("[::1]:4711".parse().unwrap()).unwrap();
         assert_eq!(v6.as_str(), "http://[::1]:4711/callback");
+        #[cfg(feature = "loopback")]
+        {
+            assert_eq!(v4.address(), Some("127.0.0.1:4711".parse().unwrap()));
+            assert_eq!(v6.address(), Some("[::1]:4711".parse().unwrap()));
+            assert_eq!(redirect.address(), None, "no port");
+            let https = RedirectUri::parse("https://127.0.0.1:4711/cb").unwrap();
+            assert_eq!(https.address(), None);
+        }
         assert!(
             RedirectUri::parse("https://a.example/cb")
                 .unwrap()
