@@ -330,6 +330,10 @@ impl<S: SecureStorage, K: DataKeys> SecureStorage for Sealed<S, K> {
         self.records.place()
     }
 
+    fn device(&self) -> Option<String> {
+        self.records.device()
+    }
+
     fn process_lock(&self) -> Option<Arc<dyn ProcessLock>> {
         self.records.process_lock()
     }

@@ -174,6 +174,7 @@ impl Accepted {
             others: Vec::new(),
             id_token: tokens.id_token,
             provisional: true,
+            device: inner.context.device(),
             journal: None,
             attempt: 0,
         }

@@ -243,6 +243,7 @@ mod tests {
             id_token: None,
             provisional: true,
             journal: None,
+            device: None,
             attempt: 0,
         };
         for progress in [

@@ -183,6 +183,7 @@ impl World {
             standing: Standing::SignedIn(Box::new(SignedIn {
                 since_unix_millis: (ISSUED - 7200) * 1000,
                 sign_in: None,
+                device: None,
                 claims: Claims::from_stored(Object::parse(claims.as_bytes()).unwrap()),
                 scope: Scope::from_tokens(["openid", "offline_access"]).unwrap(),
                 refresh_token: Some(RefreshToken::new(OLD.to_owned())),

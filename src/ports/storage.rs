@@ -267,6 +267,18 @@ pub trait SecureStorage: Send + Sync + Debug {
         None
     }
 
+    /// Names the device that the records are on, where a copy of them can come to another one, by a backup that is restored
+    /// for example: the same text across restarts and updates, another text on another device. `None`, the default, where
+    /// they cannot leave the device, or nobody can tell.
+    ///
+    /// A session that was begun on another device ends here, as
+    /// [`DeviceChanged`](crate::EndReason::DeviceChanged), and is neither refreshed nor revoked: a server that sees one
+    /// refresh token from two devices takes one of them for a thief, and signs out both (RFC 9700 §4.14.2). Name nothing
+    /// that changes without the device, such as the id of a container. Kept as a digest only. Constant, and does no I/O.
+    fn device(&self) -> Option<String> {
+        None
+    }
+
     /// The lock that goes with this storage, where another process can reach the same records. A client takes it unless
     /// it is given one by name; `None` where no other process can reach them. Does no I/O.
     fn process_lock(&self) -> Option<Arc<dyn ProcessLock>> {

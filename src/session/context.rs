@@ -14,7 +14,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::knowledge::Knowledge;
-use super::names::Names;
+use super::names::{Names, device};
 use super::rotation::OnUnknownOutcome;
 use super::server_clock::ServerClock;
 use crate::error::{Delivery, Error, ErrorKind, Result, Stage};
@@ -99,6 +99,11 @@ impl Context {
             server_clock: ServerClock::default(),
             busy: watch::Sender::new(0),
         }
+    }
+
+    /// A digest of the name of this device, where storage can name it.
+    pub(crate) fn device(&self) -> Option<String> {
+        self.ports.storage.device().map(|name| device(&name))
     }
 
     /// Which token belongs to this URL; `None` if none does.

@@ -70,6 +70,11 @@ impl Names {
 }
 
 /// 128 bits of SHA-256 in hexadecimal: no two meet by chance, and it fits every keychain.
+/// A device, as records name it.
+pub(super) fn device(name: &str) -> String {
+    digest(&format!("device\n{name}"))
+}
+
 pub(super) fn digest(text: &str) -> String {
     let digest = Sha256::digest(text);
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()

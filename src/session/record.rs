@@ -79,6 +79,8 @@ pub(crate) struct SignedIn {
     pub(crate) provisional: bool,
     /// A refresh was begun: the request may have been sent, and its outcome is not in this record.
     pub(crate) journal: Option<Journal>,
+    /// A digest of the device that the user signed in on, where storage can name it.
+    pub(crate) device: Option<String>,
     /// Which attempt the newest tokens are from: of two that raced, those of the later one count.
     pub(crate) attempt: u64,
 }
@@ -245,6 +247,12 @@ impl SessionRecord {
         }
     }
 
+    /// The session of another device than this one: it goes on there, and is over here.
+    pub(super) fn on_another_device(&self, device: Option<&str>, at_unix_millis: i64) -> Option<Self> {
+        let begun_on = self.signed_in()?.device.as_deref()?;
+        (begun_on != device?).then(|| self.ended(EndReason::DeviceChanged, at_unix_millis))
+    }
+
     /// Puts the tokens that came last, and the record, under a later generation.
     pub(super) fn raise(&mut self, generation: u64) {
         let was = std::mem::replace(&mut self.generation, generation);
@@ -376,6 +384,7 @@ pub(crate) fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Val
     members.insert("scope".into(), session.scope.tokens().collect::<Vec<_>>().into());
     members.insert("since_unix_millis".into(), session.since_unix_millis.into());
     insert_some(members, "sign_in", session.sign_in.as_deref());
+    insert_some(members, "device", session.device.as_deref());
     if session.provisional {
         members.insert("provisional".into(), true.into());
     }
@@ -447,6 +456,7 @@ pub(crate) fn decode_signed_in(object: &mut Object) -> SignedIn {
     };
     SignedIn {
         sign_in: object.take_string("sign_in"),
+        device: object.take_string("device"),
         since_unix_millis: object
             .get("since_unix_millis")
             .and_then(Value::as_i64)
@@ -547,6 +557,7 @@ mod tests {
             standing: Standing::SignedIn(Box::new(SignedIn {
                 since_unix_millis: 9,
                 sign_in: None,
+                device: Some("d".into()),
                 claims: Claims::from_stored(claims),
                 scope: Scope::from_tokens(["openid", "profile"]).unwrap(),
                 refresh_token: Some(RefreshToken::new("R".into())),
@@ -614,7 +625,7 @@ mod tests {
         assert_eq!(
             std::str::from_utf8(&record().encode()).unwrap(),
             concat!(
-                r#"{"access_token":"A","attempt":4,"claims":{"email":"alice@example.com","sub":"alice"},"client_id":"my-app","epoch":3,"#,
+                r#"{"access_token":"A","attempt":4,"claims":{"email":"alice@example.com","sub":"alice"},"client_id":"my-app","device":"d","epoch":3,"#,
                 r#""expiry":{"boot_id":"b","boot_millis":5,"lifetime_millis":60000,"unix_millis":-1},"finished":["gp-0"],"generation":7,"#,
                 r#""id_token":"I","issuer":"https://as.example","journal":{"attempt_id":"x","begun":{"boot_id":"b","#,
                 r#""boot_millis":4,"unix_millis":-2},"number":5,"uncertain":true,"without_lock":false},"#,

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
+use tracing::warn;
 
-use super::context::Context;
+use super::context::{COMMIT_ATTEMPTS, Context, contended};
 use super::flight::Flight;
 use super::gate;
 use super::lease::SeenBusy;
@@ -27,6 +28,16 @@ pub(super) fn state_of(standing: &Standing) -> SessionState {
         } => SessionState::SignedOut,
         Standing::Ended { reason, .. } => SessionState::Ended(*reason),
     }
+}
+
+fn is_of_another_device(record: &SessionRecord) -> bool {
+    matches!(
+        record.standing,
+        Standing::Ended {
+            reason: EndReason::DeviceChanged,
+            ..
+        }
+    )
 }
 
 /// Where one session of a client lives, whether somebody is signed in or not.
@@ -157,8 +168,15 @@ impl Slot {
         };
         match SessionRecord::decode(&stored.bytes) {
             Err(error) if error.kind() != ErrorKind::StorageLost => Err(error),
-            record => Ok(Some((record, stored))),
+            record => Ok(Some((record.map(|record| self.as_seen_here(record)), stored))),
         }
+    }
+
+    /// The session of another device is over here, whoever looks at it.
+    fn as_seen_here(&self, record: SessionRecord) -> SessionRecord {
+        let device = self.context.device();
+        let now = self.context.ports.clock.unix_millis();
+        record.on_another_device(device.as_deref(), now).unwrap_or(record)
     }
 
     /// As [`read_raw`](Slot::read_raw), for one who is about to write: a record that storage itself has lost stands at
@@ -175,8 +193,35 @@ impl Slot {
         match self.read().await {
             Ok(None) => self.read().await,
             Err(error) if error.kind() == ErrorKind::StorageLost => self.read().await,
+            Ok(Some((record, _))) if is_of_another_device(&record) => self.leave_to_its_device().await,
             other => other,
         }
+    }
+
+    /// The tokens that came with a copy of the records are removed here, and lived on elsewhere.
+    async fn leave_to_its_device(&self) -> Result<Option<(SessionRecord, Stored)>> {
+        for _ in 0..COMMIT_ATTEMPTS {
+            let read = self.read().await?;
+            let Some((record, stored)) = read.filter(|(record, _)| is_of_another_device(record)) else {
+                return self.read().await;
+            };
+            if record.encode() == stored.bytes {
+                return Ok(Some((record, stored)));
+            }
+            let written = self
+                .context
+                .commit(&self.key, stored.generation, record.encode())
+                .await;
+            if let Err(failure) = written {
+                // It is over here whether it can be written or not.
+                warn!(
+                    code = failure.code(),
+                    "the tokens of another device cannot be removed"
+                );
+                return Ok(Some((record, stored)));
+            }
+        }
+        Err(contended())
     }
 
     /// The session that storage holds, if it holds one.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::SessionState;
 use super::context::storage_error;
-use super::names::SESSIONS;
+use super::names::{SESSIONS, device};
 use super::record::{SessionRecord, Standing};
 use super::slot::state_of;
 use crate::error::{ErrorKind, Result};
@@ -70,6 +70,7 @@ impl StoredSession {
     pub fn all(storage: &dyn SecureStorage) -> Result<Vec<Self>> {
         let mut sessions = Vec::new();
         let mut lost = None;
+        let device = storage.device().map(|name| device(&name));
         for key in storage.list(SESSIONS).map_err(storage_error)? {
             let record = match storage.load(&key).map_err(storage_error) {
                 Ok(None) => continue,
@@ -77,7 +78,11 @@ impl StoredSession {
                 Err(error) => Err(error),
             };
             match record {
-                Ok(record) => sessions.extend(Self::of(SessionId::of(&key), record)),
+                Ok(record) => {
+                    // When it ended is not told.
+                    let here = record.on_another_device(device.as_deref(), 0).unwrap_or(record);
+                    sessions.extend(Self::of(SessionId::of(&key), here));
+                }
                 Err(error) if error.kind() == ErrorKind::StorageLost => lost = Some(error),
                 Err(error) => return Err(error),
             }

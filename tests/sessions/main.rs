@@ -6,6 +6,7 @@
 
 mod accounts;
 mod apis;
+mod device;
 mod journey;
 mod left_open;
 mod sign_out;

@@ -221,9 +221,15 @@ impl Port {
         )
     }
 
-    /// Whether most histories call it never or seldom, and much depends on it.
-    pub(crate) fn is_rare(self) -> bool {
-        matches!(self, Self::Keys | Self::Code | Self::Refresh | Self::Revoke)
+    /// How much rather than another port it is chosen for a fault: what few histories call, and much depends on, more often.
+    pub(crate) fn weight(self) -> usize {
+        match self {
+            Self::Keys | Self::Code => 4,
+            Self::Metadata => 2,
+            Self::Refresh => 6,
+            Self::Revoke => 28,
+            _ => 1,
+        }
     }
 
     fn is_storage(self) -> bool {

@@ -58,10 +58,11 @@ pub(crate) fn run(seed: u64, cells: &[(Fault, Port)], traced: bool) -> Told {
 /// Draws what is to go wrong.
 fn plan(rng: &mut Rng, cells: &[(Fault, Port)], calls: &[u32]) -> Vec<Planned> {
     let called = |port: Port| calls.get(port.index()).copied().unwrap_or_default();
-    let mut ports: Vec<Port> = Port::ALL.into_iter().filter(|port| called(*port) > 0).collect();
-    // Few histories get there.
-    let rare: Vec<Port> = ports.iter().copied().filter(|port| port.is_rare()).collect();
-    ports.extend(rare.repeat(3));
+    let ports: Vec<Port> = Port::ALL
+        .into_iter()
+        .filter(|port| called(*port) > 0)
+        .flat_map(|port| std::iter::repeat_n(port, port.weight()))
+        .collect();
     let planned = (0..rng.usize(1..=4)).filter_map(|_| {
         // Now and then at a port that only a fault leads to.
         let port = match rng.u8(0..8) {
