@@ -93,8 +93,13 @@ async fn wait(
                 Err(error) if error.stage() == Stage::Callback && error.kind() == ErrorKind::Protocol => {
                     report.warn(&format!("That is not the redirect of this sign-in: {error}. Still waiting."));
                 }
+                // Of a sign-in that another run of the program began, it may be: then nobody waits for it but this.
+                Ok(session) => {
+                    pending.cancel();
+                    break Ok(session);
+                }
                 // What else came of it reaches the one who waits.
-                _ => {}
+                Err(_) => {}
             },
             () = tokio::time::sleep(PARTING), if cancelled => {
                 // The tokens, if they have come, wait in the store: the next command finishes the sign-in.

@@ -199,7 +199,9 @@ impl Program {
         let mut builder = Client::builder(issuer, client_id)
             .storage(Arc::clone(&opened.storage))
             // Whether it was one account or several: this way all are found.
-            .several_accounts();
+            .several_accounts()
+            // The command is over before a browser comes back; a port is left to a program that stays.
+            .without_listening_again();
         if issuer.starts_with("http://") {
             // Its sign-in was allowed this by name. The library takes it for nothing but a loopback address.
             builder = builder.allow_http_on_loopback(AllowHttpOnLoopback);

@@ -60,22 +60,10 @@ impl Listener {
         } else {
             [v4, v6]
         };
-        let executor = Executor::shared()?;
         let mut tried = Vec::new();
         for address in order {
-            // tokio ties a socket to the runtime it is bound on; that must be the one that never goes away.
-            let bound = executor.handle().spawn(bind(address)).await;
-            match bound
-                .map_err(|e| Error::internal(Stage::UserAgent, format!("binding did not finish: {e}")))?
-            {
-                Ok((socket, address)) => {
-                    return Ok(Self {
-                        socket,
-                        address,
-                        path: redirect.path(),
-                        header_timeout: HEADER_TIMEOUT,
-                    });
-                }
+            match Self::bind_at(address, redirect).await? {
+                Ok(listener) => return Ok(listener),
                 Err(error) => tried.push(format!("{address}: {error}")),
             }
         }
@@ -89,6 +77,34 @@ impl Listener {
             ),
         )
         .with_clause("RFC 8252 §7.3"))
+    }
+
+    /// Binds the very address and port that a redirect URI of before names, and no other: that is where its browser
+    /// goes. `None` if that cannot be had now. A port that somebody listens on is in use, and stays theirs; on some
+    /// systems it also counts as in use for a minute after a connection to it was closed.
+    pub(crate) async fn bind_again(redirect: &RedirectUri) -> Option<Self> {
+        let address = redirect.address()?;
+        match Self::bind_at(address, redirect).await {
+            Ok(Ok(listener)) => Some(listener),
+            Ok(Err(error)) => {
+                debug!(%address, %error, "the port of a sign-in of before cannot be had");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    async fn bind_at(address: SocketAddr, redirect: &RedirectUri) -> Result<std::io::Result<Self>> {
+        // tokio ties a socket to the runtime it is bound on; that must be the one that never goes away.
+        let bound = Executor::shared()?.handle().spawn(bind(address)).await;
+        let bound =
+            bound.map_err(|e| Error::internal(Stage::UserAgent, format!("binding did not finish: {e}")))?;
+        Ok(bound.map(|(socket, address)| Self {
+            socket,
+            address,
+            path: redirect.path(),
+            header_timeout: HEADER_TIMEOUT,
+        }))
     }
 
     /// The address that was bound.

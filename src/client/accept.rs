@@ -22,6 +22,12 @@ pub(super) struct TurnedDown {
         allow(dead_code, reason = "only the listener asks")
     )]
     pub(super) ends_flow: bool,
+    /// Its record was removed here, and by nobody else.
+    #[cfg_attr(
+        not(feature = "loopback"),
+        allow(dead_code, reason = "only the listener asks")
+    )]
+    pub(super) removed: bool,
 }
 
 /// A redirect that passed its checks and took its pending sign-in: nobody else can.
@@ -38,6 +44,7 @@ impl Inner {
         let keep = |error: Error| TurnedDown {
             error,
             ends_flow: false,
+            removed: false,
         };
         let callback = Callback::parse(url).map_err(keep)?;
         let key = self
@@ -152,13 +159,14 @@ impl Inner {
     ) -> TurnedDown {
         let error = error.with_diagnostic_id(&flow.diagnostic_id);
         warn!(diagnostic_id = %flow.diagnostic_id, code = error.code(), "the redirect ends the sign-in");
-        match self.context.remove(key, stored).await {
-            Ok(CommitOutcome::Conflict(_)) => {}
-            _ => self.end_attempt(key, Err(error.clone()), None),
+        let removal = self.context.remove(key, stored).await;
+        if !matches!(removal, Ok(CommitOutcome::Conflict(_))) {
+            self.end_attempt(key, Err(error.clone()), None);
         }
         TurnedDown {
             error,
             ends_flow: true,
+            removed: matches!(removal, Ok(CommitOutcome::Committed(_))),
         }
     }
 

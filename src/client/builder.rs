@@ -58,6 +58,7 @@ pub struct ClientBuilder {
     policy: TransportPolicy,
     accounts: Accounts,
     sign_in_timeout: Duration,
+    listens_again: bool,
     on_unknown_outcome: OnUnknownOutcome,
     http: Option<Arc<dyn HttpTransport>>,
     storage: Option<Arc<dyn SecureStorage>>,
@@ -81,6 +82,7 @@ impl ClientBuilder {
             policy: TransportPolicy::default(),
             accounts: Accounts::One,
             sign_in_timeout: SIGN_IN_TIMEOUT,
+            listens_again: true,
             on_unknown_outcome: OnUnknownOutcome::default(),
             http: None,
             storage: None,
@@ -181,6 +183,25 @@ impl ClientBuilder {
     /// [`ErrorKind::FlowExpired`](crate::ErrorKind::FlowExpired).
     pub fn sign_in_timeout(mut self, timeout: Duration) -> Self {
         self.sign_in_timeout = timeout;
+        self
+    }
+
+    /// For a program that looks and is gone again: it leaves alone what other processes began in the browser.
+    ///
+    /// Unless this is called, a client with a loopback redirect that finds a sign-in in storage whose process is gone, and
+    /// whose time is not over, listens for its redirect again, on the same port, for as long as the client lives
+    /// ([`Client::session`](crate::Client::session)). A program that ends a moment later would open a port for nothing, and
+    /// keep it from one that stays.
+    ///
+    /// ```no_run
+    /// # async fn example(builder: gatepass::ClientBuilder) -> gatepass::Result<()> {
+    /// let client = builder.without_listening_again().build()?;
+    /// println!("{}", if client.session().await?.is_some() { "signed in" } else { "not signed in" });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn without_listening_again(mut self) -> Self {
+        self.listens_again = false;
         self
     }
 
@@ -324,6 +345,8 @@ impl ClientBuilder {
             scope,
             sign_in_timeout: self.sign_in_timeout,
             attempts: Mutex::new(HashMap::new()),
+            listens_again: self.listens_again,
+            left_open: Mutex::default(),
             unsettled: AtomicBool::new(true),
             settling: tokio::sync::Mutex::default(),
         })))

@@ -15,7 +15,8 @@ impl Client {
     ///   from here on, in [`state`](Client::state) and in [`Session::peek`](crate::Session::peek).
     /// - A refresh whose outcome nobody knows is tried again: the sooner, the more servers still answer the same token
     ///   (RFC 9700 §4.14.2). Tokens that storage did not take are written, those that wait for keys are verified.
-    /// - A sign-in that had to wait is finished, and grants that wait to be revoked are given back.
+    /// - A sign-in that had to wait is finished, and grants that wait to be revoked are given back. One that another process
+    ///   left in the browser is listened for again, as by [`session`](Client::session).
     ///
     /// Without it nothing is lost: the same is done at the next need for a token, or at the next start. A valid token is not
     /// refreshed by it. Safe to call often: the server is asked no more often than by callers who have a token.

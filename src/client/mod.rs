@@ -22,6 +22,7 @@ pub use self::builder::ClientBuilder;
 pub use self::pending::{Canceller, PendingSignIn, SignInProgress};
 pub use self::waiting::WaitingSignIn;
 
+use self::listening::LeftOpen;
 use self::pending::Attempt;
 use self::provisional::Look;
 use crate::error::{Error, Result};
@@ -65,6 +66,10 @@ struct Inner {
     sign_in_timeout: Duration,
     /// The sign-ins that a caller in this process waits for, by the name of their flow record.
     attempts: Mutex<HashMap<String, Arc<Attempt>>>,
+    /// Whether the redirects of sign-ins whose processes are gone are listened for.
+    listens_again: bool,
+    /// Those that are.
+    left_open: Mutex<LeftOpen>,
     /// Whether storage may hold sign-ins of before that nobody has looked at.
     unsettled: AtomicBool,
     settling: tokio::sync::Mutex<()>,
@@ -79,6 +84,11 @@ impl Client {
 
     /// The stored session, if somebody is signed in; of several, that of the user who signed in last. Reads storage and
     /// asks no server, with one exception: a sign-in that had to wait for the server's signing keys is finished first.
+    ///
+    /// A sign-in by a loopback redirect whose process died while the browser was open is listened for again, on the same
+    /// port, until its time is over or this client begins one of its own (RFC 8252 §7.3). If its redirect comes, it completes
+    /// here: that shows in [`state`](Client::state) and as [`SessionEvent::SignedIn`](crate::SessionEvent::SignedIn). Nothing
+    /// waits for it. Where the port cannot be had, it is tried again at the next look.
     ///
     /// Safe to cancel.
     ///
@@ -239,6 +249,7 @@ impl Inner {
         for attempt in lock(&self.attempts).values() {
             attempt.call_off(Error::from(UserAgentFailure::Cancelled));
         }
+        self.stop_listening().await;
         // Flows first: one that ends meanwhile would make a session.
         let mut outcome = Ok(());
         // What cannot be removed keeps nothing else from it.

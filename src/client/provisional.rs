@@ -200,6 +200,7 @@ impl Inner {
                 return None;
             }
         };
+        self.keep_listening_for(&keys);
         let mut undecided = None;
         for key in keys {
             if lock(&self.attempts).contains_key(key.as_str()) {
@@ -220,7 +221,7 @@ impl Inner {
         undecided
     }
 
-    async fn settle_one(&self, key: &RecordKey, stored: &Stored) -> Result<()> {
+    async fn settle_one(self: &Arc<Self>, key: &RecordKey, stored: &Stored) -> Result<()> {
         let now = self.context.ports.clock.unix_millis();
         if let Some(forgotten) = Forgotten::decode(&stored.bytes) {
             // For as long as somebody may still be about to finish what was here.
@@ -274,8 +275,13 @@ impl Inner {
             Progress::Waiting if now >= flow.expires_unix_millis => {
                 self.interrupted(key, stored, &flow).await
             }
-            // Another process may be at it, or the redirect may yet come.
-            Progress::Claimed { .. } | Progress::Waiting => Ok(()),
+            // The redirect may yet come: to another process, or here.
+            Progress::Waiting => {
+                self.listen_again(key, stored, &flow).await;
+                Ok(())
+            }
+            // Another process may be at it.
+            Progress::Claimed { .. } => Ok(()),
         }
     }
 
@@ -293,16 +299,26 @@ impl Inner {
         Ok(false)
     }
 
-    async fn interrupted(&self, key: &RecordKey, stored: &Stored, flow: &FlowRecord) -> Result<()> {
+    /// Removes a sign-in that comes to no end, and tells of it.
+    pub(super) async fn interrupted(
+        &self,
+        key: &RecordKey,
+        stored: &Stored,
+        flow: &FlowRecord,
+    ) -> Result<()> {
         let removed = self.context.remove(key, stored.generation).await?;
         // Whoever removes it tells of it, so that it is told once.
         if matches!(removed, CommitOutcome::Committed(_)) {
-            let event = SessionEvent::SignInInterrupted {
-                diagnostic_id: flow.diagnostic_id.clone(),
-            };
-            self.context.ports.emit(None, event);
+            self.tell_interrupted(&flow.diagnostic_id);
         }
         Ok(())
+    }
+
+    pub(super) fn tell_interrupted(&self, diagnostic_id: &str) {
+        let event = SessionEvent::SignInInterrupted {
+            diagnostic_id: diagnostic_id.to_owned(),
+        };
+        self.context.ports.emit(None, event);
     }
 
     /// Removes a sign-in, whatever became of it. Where a process may be about to finish it, that one is told by what is

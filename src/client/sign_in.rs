@@ -168,6 +168,8 @@ impl Inner {
         // Counted from here, not from when the task that keeps it happens to run.
         let timeout = u64::try_from(self.sign_in_timeout.as_millis()).unwrap_or(u64::MAX);
         let deadline = self.context.ports.clock.boot_millis().saturating_add(timeout);
+        // Their ports are free again before this one binds its own, which may be the same.
+        self.supersede_left_open().await;
         let listening = Listening::open(&self.redirect).await?;
         let redirect = listening.redirect(&self.redirect);
 

@@ -76,8 +76,8 @@ pub enum SessionEvent {
     },
     /// The user signed out here.
     SignedOut,
-    /// A sign-in of an earlier run of the app was found that cannot come to an end any more: the process that began it
-    /// is gone, and its time is over. Told once. Belongs to no session.
+    /// A sign-in of an earlier run of the app cannot come to an end any more: the process that began it is gone, and its
+    /// time is over, its redirect brought no session, or a newer sign-in took its place. Told once. Belongs to no session.
     SignInInterrupted {
         /// The diagnostic id that the sign-in had.
         diagnostic_id: String,

@@ -190,6 +190,21 @@ impl RedirectUri {
         Url::parse(&self.text).map_or_else(|_| String::from("/"), |url| url.path().to_owned())
     }
 
+    /// Where the browser is sent, of a loopback redirect that has a port.
+    #[cfg(feature = "loopback")]
+    pub(crate) fn address(&self) -> Option<std::net::SocketAddr> {
+        if self.kind != RedirectKind::Loopback {
+            return None;
+        }
+        let url = Url::parse(&self.text).ok()?;
+        let address = match url.host()? {
+            url::Host::Ipv4(v4) => std::net::IpAddr::V4(v4),
+            url::Host::Ipv6(v6) => std::net::IpAddr::V6(v6),
+            url::Host::Domain(_) => return None,
+        };
+        Some(std::net::SocketAddr::from((address, url.port()?)))
+    }
+
     /// The port that was configured, if any.
     #[cfg(feature = "loopback")]
     pub(crate) fn port(&self) -> Option<u16> {
@@ -305,6 +320,14 @@ mod tests {
         assert_eq!(v4.as_str(), "http://127.0.0.1:4711/callback");
         let v6 = redirect.bound_to("[::1]:4711".parse().unwrap()).unwrap();
         assert_eq!(v6.as_str(), "http://[::1]:4711/callback");
+        #[cfg(feature = "loopback")]
+        {
+            assert_eq!(v4.address(), Some("127.0.0.1:4711".parse().unwrap()));
+            assert_eq!(v6.address(), Some("[::1]:4711".parse().unwrap()));
+            assert_eq!(redirect.address(), None, "no port");
+            let https = RedirectUri::parse("https://127.0.0.1:4711/cb").unwrap();
+            assert_eq!(https.address(), None);
+        }
         assert!(
             RedirectUri::parse("https://a.example/cb")
                 .unwrap()

@@ -155,6 +155,11 @@ impl Context {
         }));
     }
 
+    /// Runs work on the core's executor whose end nobody waits for, [`drain`](Context::drain) neither.
+    pub(crate) fn spawn_aside(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.ports.spawner.spawn(Box::pin(work));
+    }
+
     /// Waits until nothing of this client is under way.
     pub(crate) async fn drain(&self) {
         // An error would mean that the sender is gone, and it is our own field.

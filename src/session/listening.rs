@@ -30,6 +30,14 @@ impl Listening {
         })
     }
 
+    /// Listens where a redirect of before is to arrive. `None` if that address cannot be had, or is no loopback one.
+    pub(crate) async fn open_again(redirect: &RedirectUri) -> Option<Self> {
+        let listener = crate::adapters::loopback::Listener::bind_again(redirect).await?;
+        Some(Self {
+            listener: Some(listener),
+        })
+    }
+
     /// Whether the redirect arrives here.
     pub(crate) fn is_open(&self) -> bool {
         self.listener.is_some()
@@ -54,8 +62,19 @@ impl Listening {
         J: Fn(Zeroizing<String>) -> V + Send + Sync + 'static,
         V: Future<Output = Verdict> + Send + 'static,
     {
+        if self.listener.is_some() {
+            context.spawn(self.served(judge, over));
+        }
+    }
+
+    /// As [`serve`](Listening::serve), by whoever awaits it.
+    pub(crate) async fn served<J, V>(self, judge: J, over: impl Future<Output = ()> + Send + 'static)
+    where
+        J: Fn(Zeroizing<String>) -> V + Send + Sync + 'static,
+        V: Future<Output = Verdict> + Send + 'static,
+    {
         if let Some(listener) = self.listener {
-            context.spawn(listener.serve(judge, over));
+            listener.serve(judge, over).await;
         }
     }
 }
@@ -75,6 +94,11 @@ impl Listening {
         Ok(Self {})
     }
 
+    #[allow(clippy::unused_async, reason = "the same shape as with the feature")]
+    pub(crate) async fn open_again(_redirect: &RedirectUri) -> Option<Self> {
+        None
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         false
     }
@@ -89,6 +113,14 @@ impl Listening {
         _judge: J,
         _over: impl Future<Output = ()> + Send + 'static,
     ) where
+        J: Fn(Zeroizing<String>) -> V + Send + Sync + 'static,
+        V: Future<Output = Verdict> + Send + 'static,
+    {
+    }
+
+    #[allow(clippy::unused_async, reason = "the same shape as with the feature")]
+    pub(crate) async fn served<J, V>(self, _judge: J, _over: impl Future<Output = ()> + Send + 'static)
+    where
         J: Fn(Zeroizing<String>) -> V + Send + Sync + 'static,
         V: Future<Output = Verdict> + Send + 'static,
     {

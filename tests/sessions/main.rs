@@ -8,6 +8,7 @@ mod accounts;
 mod apis;
 mod device;
 mod journey;
+mod left_open;
 mod sign_out;
 mod waiting;
 

@@ -3,7 +3,10 @@
 
 use std::process::Command;
 
+use std::sync::Arc;
+
 use gatepass::test_server::TestServer;
+use gatepass::{AllowHttpOnLoopback, Client, EncryptedFileStorage, FileKey, SessionState};
 
 use crate::support::{Running, World, at, names};
 
@@ -75,4 +78,71 @@ fn a_signal_before_anything_has_begun() {
         assert_eq!(program.exit_code(), Some(3));
         drop(silent);
     }
+}
+
+/// A port that the system gives to nobody while it is free: it hands out those above.
+fn port_of_its_own() -> u16 {
+    let first = 10_000 + u16::try_from(std::process::id() % 20_000).unwrap();
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (first..).find(is_free).unwrap()
+}
+
+#[tokio::test]
+async fn na_11_bi_99_a_program_is_killed_while_the_browser_is_open_and_the_next_one_finishes_the_sign_in() {
+    let server = TestServer::start().unwrap();
+    let world = World::new();
+    let redirect = format!("http://127.0.0.1:{}/callback", port_of_its_own());
+    let mut program = Running::start(world.gatepass(&at(&server, &["--redirect", &redirect])));
+    let url = program.next()["url"].as_str().unwrap().to_owned();
+    program.signal("-KILL");
+    assert_eq!(program.exit_code(), None);
+    // The user goes on in the browser, which stops before the address that nobody listens on.
+    let browser = server.browser();
+    let sent_to = browser.sign_in(&url, &server.users()[0]).await.unwrap();
+    browser.deliver(&sent_to).await.unwrap_err();
+
+    // A command that only looks opens no port, and leaves the sign-in as it is.
+    assert_eq!(world.run(&["status"]).status.code(), Some(10));
+    browser.deliver(&sent_to).await.unwrap_err();
+
+    // A program that stays, over the same store.
+    let storage = EncryptedFileStorage::open(world.path("store"), FileKey::BesideTheRecords).unwrap();
+    let client = Client::builder(server.issuer(), server.client_id())
+        .several_accounts()
+        .allow_http_on_loopback(AllowHttpOnLoopback)
+        .storage(Arc::new(storage))
+        .build()
+        .unwrap();
+    assert!(client.session().await.unwrap().is_none());
+    // The user loads the page again.
+    assert_eq!(browser.deliver(&sent_to).await.unwrap(), 200);
+    client
+        .state()
+        .wait_for(|state| *state == SessionState::SignedIn)
+        .await;
+    client.drain().await;
+
+    let status = world.one(&["status"]);
+    assert_eq!(status["subject"], server.users()[0].subject());
+    let exchanges = server.requests();
+    let exchanges = exchanges.iter().filter(|request| request.path() == "/token");
+    assert_eq!(exchanges.count(), 1);
+    world.token(&["--refresh"]);
+}
+
+#[tokio::test]
+async fn bi_99_the_redirect_of_a_program_that_was_killed_can_be_pasted_into_the_next() {
+    let server = TestServer::start().unwrap();
+    let world = World::new();
+    let mut killed = Running::start(world.gatepass(&at(&server, &[])));
+    let url = killed.next()["url"].as_str().unwrap().to_owned();
+    killed.signal("-KILL");
+    assert_eq!(killed.exit_code(), None);
+    let sent_to = server.browser().sign_in(&url, &server.users()[0]).await.unwrap();
+    let mut next = Running::start(world.gatepass(&at(&server, &[])));
+    assert_eq!(next.next()["event"], "authorization_url");
+    next.paste(&sent_to);
+    assert_eq!(names(&next.rest()), ["redirect_received", "signed_in"]);
+    assert_eq!(next.exit_code(), Some(0));
+    assert_eq!(world.one(&["status"])["subject"], server.users()[0].subject());
 }

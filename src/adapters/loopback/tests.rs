@@ -448,3 +448,23 @@ async fn na_12_na_26_na_27_a_port_that_is_taken_is_not_shared() {
     assert!(StdListener::bind(fallback.address()).is_err());
     serve(fallback).ends_well().await;
 }
+
+#[tokio::test]
+async fn na_11_na_26_na_27_the_port_of_before_is_bound_again_when_it_is_free_and_no_other_in_its_place() {
+    // One that the system gives to nobody while it is free: it hands out those above.
+    let mut ports = 10_000 + std::process::id() % 20_000..;
+    let is_free = |port: &u32| StdListener::bind(format!("127.0.0.1:{port}")).is_ok();
+    let redirect = format!("http://127.0.0.1:{}/callback", ports.find(is_free).unwrap());
+    let held = bind_for(&redirect).await.unwrap();
+    let redirect = RedirectUri::parse(&redirect).unwrap();
+    // The other loopback address has that port free, and is not where the browser goes.
+    assert!(Listener::bind_again(&redirect).await.is_none());
+    let address = held.address();
+    drop(held);
+    let again = Listener::bind_again(&redirect).await.unwrap();
+    assert_eq!(again.address(), address);
+    // Nor is it shared now.
+    assert!(StdListener::bind(address).is_err());
+    let without_port = RedirectUri::parse("http://127.0.0.1/callback").unwrap();
+    assert!(Listener::bind_again(&without_port).await.is_none());
+}
