@@ -176,7 +176,7 @@ impl Inner {
 }
 
 /// The record of a sign-in that was begun here is no longer there.
-fn gone() -> Error {
+pub(super) fn gone() -> Error {
     Error::new(
         ErrorKind::Interrupted,
         Stage::Callback,

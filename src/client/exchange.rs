@@ -29,11 +29,15 @@ impl Accepted {
             inner: Arc::clone(inner),
             key: self.key.clone(),
         };
+        let mut give_back = false;
         let (outcome, over) = match self.exchange(inner).await {
             Ok(session) => (Ok(session), true),
             // What can still come true stays in storage.
             Err(Unfinished::Later(error)) => (Err(error), false),
-            Err(Unfinished::Never(error)) => (Err(error), true),
+            Err(Unfinished::Never { error, give_back: so }) => {
+                give_back = so;
+                (Err(error), true)
+            }
             // Nothing is wrong with it: the next look finds it.
             Err(Unfinished::Unstored(error)) => {
                 let over = error.kind() != ErrorKind::StorageLocked && self.is_removed(inner).await;
@@ -58,6 +62,9 @@ impl Accepted {
             }
             outcome = Err(Error::from(UserAgentFailure::Cancelled).with_diagnostic_id(&id));
         }
+        if give_back {
+            inner.revoke_quietly(self.flow.refresh_token());
+        }
         match &outcome {
             Ok(_) => info!(diagnostic_id = %id, "signed in"),
             Err(error) => {
@@ -81,7 +88,11 @@ impl Accepted {
     }
 
     async fn exchange(&mut self, inner: &Arc<Inner>) -> Result<Session, Unfinished> {
-        let tokens = self.redeem(inner).await.map_err(Unfinished::Never)?;
+        let failed = |error| Unfinished::Never {
+            error,
+            give_back: false,
+        };
+        let tokens = self.redeem(inner).await.map_err(failed)?;
         self.flow.progress = Progress::Provisional(Provisional {
             tokens: Box::new(tokens),
             code: self.callback.code().clone(),
@@ -94,7 +105,7 @@ impl Accepted {
             Ok(CommitOutcome::Conflict(_)) => {
                 // Everything was to be forgotten meanwhile, and this with it.
                 inner.revoke_quietly(self.flow.refresh_token());
-                return Err(Unfinished::Never(UserAgentFailure::Cancelled.into()));
+                return Err(failed(UserAgentFailure::Cancelled.into()));
             }
             Err(error) => {
                 warn!(

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use tracing::{info, warn};
 
 use super::Inner;
+use super::accept::gone;
 use super::flow::{FlowRecord, Forgotten, Progress, Provisional};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::ports::{CommitOutcome, Generation, RecordKey, SessionEvent, Stored};
@@ -60,8 +61,8 @@ pub(super) enum Look {
 pub(super) enum Unfinished {
     /// Nothing is decided: the tokens stay where they are.
     Later(Error),
-    /// The sign-in failed; the grant is being given back.
-    Never(Error),
+    /// The sign-in failed; whether its grant is to be given back, once nobody can find it any more.
+    Never { error: Error, give_back: bool },
     /// Everything is in order, and storage does not take the session.
     Unstored(Error),
 }
@@ -103,10 +104,10 @@ impl Inner {
     /// Verifies, and stores the session or gives the grant back. With an undecided outcome comes the time, by the boot
     /// clock, before which asking again is of no use.
     async fn decide(&self, flow: &FlowRecord, ask: Ask, order: Order) -> Result<Session, (Unfinished, u64)> {
+        // Nothing of a sign-in that failed stays usable: neither here nor at the server.
         let never = |error| {
-            // Nothing of a sign-in that failed stays usable: neither here nor at the server.
-            self.revoke_quietly(flow.refresh_token());
-            (Unfinished::Never(error), 0)
+            let give_back = true;
+            (Unfinished::Never { error, give_back }, 0)
         };
         let Some(provisional) = flow.provisional() else {
             return Err(never(Error::internal(
@@ -122,6 +123,10 @@ impl Inner {
             }
         };
         let unstored = |error| (Unfinished::Unstored(error), 0);
+        if self.is_given_up(flow).await.map_err(unstored)? {
+            let (error, give_back) = (gone(), false);
+            return Err((Unfinished::Never { error, give_back }, 0));
+        }
         let slot = self.sessions.slot_for(claims.as_ref()).await.map_err(unstored)?;
         let signed_in = SignedIn {
             claims,
@@ -136,7 +141,10 @@ impl Inner {
             Begun::Session(session) => Ok(session),
             Begun::Overtaken { same_grant: false } => Err(never(overtaken())),
             // Where a server has one grant for a user and an app, revoking it would end the newer session.
-            Begun::Overtaken { same_grant: true } => Err((Unfinished::Never(overtaken()), 0)),
+            Begun::Overtaken { same_grant: true } => {
+                let (error, give_back) = (overtaken(), false);
+                Err((Unfinished::Never { error, give_back }, 0))
+            }
         }
     }
 
@@ -245,8 +253,11 @@ impl Inner {
             Progress::Provisional(Provisional { tokens, .. })
                 if now.saturating_sub(tokens.since_unix_millis) > PROVISIONAL_MAX_AGE_MILLIS =>
             {
-                self.revoke_quietly(tokens.refresh_token.clone());
-                self.interrupted(key, stored, &flow).await
+                // Removed first: who is about to make a session of it meets that.
+                if self.interrupted(key, stored, &flow).await? {
+                    self.revoke_quietly(tokens.refresh_token.clone());
+                }
+                Ok(())
             }
             Progress::Provisional(_) => {
                 match self.decide(&flow, Ask::TheServer, Order::UnlessOvertaken).await {
@@ -263,17 +274,20 @@ impl Inner {
                     Err((Unfinished::Later(error), _)) => {
                         Err(waiting(&error).with_diagnostic_id(&flow.diagnostic_id))
                     }
-                    Err((Unfinished::Never(error), _)) => {
+                    Err((Unfinished::Never { error, give_back }, _)) => {
                         warn!(diagnostic_id = %flow.diagnostic_id, code = error.code(), "a sign-in of before has failed");
-                        self.interrupted(key, stored, &flow).await
+                        if self.interrupted(key, stored, &flow).await? && give_back {
+                            self.revoke_quietly(flow.refresh_token());
+                        }
+                        Ok(())
                     }
                 }
             }
             Progress::Claimed { unix_millis } if now.saturating_sub(*unix_millis) > CLAIM_MAX_AGE_MILLIS => {
-                self.interrupted(key, stored, &flow).await
+                self.interrupted(key, stored, &flow).await.map(drop)
             }
             Progress::Waiting if now >= flow.expires_unix_millis => {
-                self.interrupted(key, stored, &flow).await
+                self.interrupted(key, stored, &flow).await.map(drop)
             }
             // The redirect may yet come: to another process, or here.
             Progress::Waiting => {
@@ -282,6 +296,17 @@ impl Inner {
             }
             // Another process may be at it.
             Progress::Claimed { .. } => Ok(()),
+        }
+    }
+
+    /// Whether another process took this sign-in for dead while it waited, told so, and gave its grant back.
+    async fn is_given_up(&self, flow: &FlowRecord) -> Result<bool> {
+        let key = self.context.names.flow(flow.state.expose())?;
+        match self.context.load(&key).await {
+            // Or has made the session of it already.
+            Ok(None) => Ok(!self.has_finished(&flow.diagnostic_id).await?),
+            // Nobody can tell: what is in our hands counts.
+            Ok(Some(_)) | Err(_) => Ok(false),
         }
     }
 
@@ -299,19 +324,19 @@ impl Inner {
         Ok(false)
     }
 
-    /// Removes a sign-in that comes to no end, and tells of it.
+    /// Removes a sign-in that comes to no end. Whoever removes it tells of it, so that it is told once; whether that is us.
     pub(super) async fn interrupted(
         &self,
         key: &RecordKey,
         stored: &Stored,
         flow: &FlowRecord,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let removed = self.context.remove(key, stored.generation).await?;
-        // Whoever removes it tells of it, so that it is told once.
-        if matches!(removed, CommitOutcome::Committed(_)) {
+        let removed = matches!(removed, CommitOutcome::Committed(_));
+        if removed {
             self.tell_interrupted(&flow.diagnostic_id);
         }
-        Ok(())
+        Ok(removed)
     }
 
     pub(super) fn tell_interrupted(&self, diagnostic_id: &str) {

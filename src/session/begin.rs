@@ -54,6 +54,13 @@ impl Slot {
         }
     }
 
+    /// Whether the user signed in here or out after these tokens came, as far as the wall clock tells: one that shows an
+    /// instant to come was set back since, and tells nothing.
+    fn came_later(&self, old: &SessionRecord, signed_in: &SignedIn) -> bool {
+        let changed = changed_at(old);
+        changed > signed_in.since_unix_millis && changed <= self.context.ports.clock.unix_millis()
+    }
+
     /// `doubtful`: a write before this failed, and may have happened all the same.
     async fn replace(
         &self,
@@ -95,7 +102,7 @@ impl Slot {
                 {
                     return Ok(ControlFlow::Break(Begun::Overtaken { same_grant: true }));
                 }
-                Some((Ok(old), _)) if give_way && changed_at(&old) > signed_in.since_unix_millis => {
+                Some((Ok(old), _)) if give_way && self.came_later(&old, signed_in) => {
                     let same_grant = may_be_the_same_grant(&old, signed_in);
                     return Ok(ControlFlow::Break(Begun::Overtaken { same_grant }));
                 }

@@ -136,7 +136,8 @@ impl Slot {
         if *raw.bytes == *record.encode() {
             return Ok(Resolved::WriteOver(raw.generation));
         }
-        if stored.epoch != record.epoch {
+        // Epochs begin anew where a record was lost: another sign-in is another session, whatever its number.
+        if stored.epoch != record.epoch || is_of_another_sign_in(&stored, record) {
             self.publish(&stored);
             self.give_back_unless_kept(unwritten, Some(&stored));
             return Ok(Resolved::Settled(Settled::Overtaken(ended(EndReason::SignedOut))));
@@ -191,6 +192,14 @@ impl Slot {
             self.context
                 .give_back_quietly(token.clone(), ours.claims.as_ref());
         }
+    }
+}
+
+/// Two records that both say which sign-in they came from, and it is not the same one.
+fn is_of_another_sign_in(stored: &SessionRecord, ours: &SessionRecord) -> bool {
+    match (stored.sign_in(), ours.sign_in()) {
+        (Some(theirs), Some(ours)) => theirs != ours,
+        _ => false,
     }
 }
 

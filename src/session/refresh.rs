@@ -35,6 +35,8 @@ const ROOM: usize = 8 * 1024;
 /// What was written or read longer ago than this says nothing about now: it is done again before a token is sent. With this,
 /// the time for resends and the last patience an attempt ends within its lease.
 const YOUNG_MILLIS: u64 = 4_000;
+/// And what is as old as this after all is not sent.
+const OLD_MILLIS: u64 = 15_000;
 /// A disk that is always so slow is no reason never to refresh.
 const PREPARATIONS: u32 = 3;
 
@@ -113,13 +115,13 @@ impl Refresh {
         if let Some(snapshot) = self.adopt(&current.record, seen) {
             return Ok(snapshot);
         }
+        self.give_way(&current.record, lease.is_held())?;
         if let Some(reason) = self.refused_before(&current.record) {
             return match self.end(&current, reason).await? {
                 true => Err(ended(reason).with_clause("RFC 6749 §5.2")),
                 false => Err(busy()),
             };
         }
-        self.give_way(&current.record, lease.is_held())?;
         let known = current.record.clone();
         let refreshed = self
             .refresh(server, current, seen, attempt_id, lease.is_held())
@@ -193,6 +195,11 @@ impl Refresh {
         }
         *lock(&self.slot.last_attempt) = Some(attempt_id.to_owned());
         self.prepare(&mut current, journal).await?;
+        if self.slot.is_later_than(self.epoch) {
+            // Somebody signed in anew, or out, in this process: a token of before is not sent any more.
+            self.reread().await?;
+            return Err(busy());
+        }
         attempt.journalled();
         self.slot.pace.begun(clock.boot_millis(), self.want);
 
@@ -400,7 +407,12 @@ impl Refresh {
             }
             journal.begun = Some(SentAt::now(&**clock));
         }
-        Ok(())
+        let journal = current.record.signed_in().and_then(|s| s.journal.as_ref());
+        // Too old to be sent before others take it for dead: the next caller tries anew.
+        match journal.is_some_and(|journal| journal.age(&**clock) > OLD_MILLIS) {
+            true => Err(busy()),
+            false => Ok(()),
+        }
     }
 
     /// The tokens that will come must find room, or they are not asked for.
@@ -410,7 +422,11 @@ impl Refresh {
         let Err(failure) = self.context().reserve(&self.slot.key, room).await else {
             return Ok(());
         };
-        self.close_journal(current).await?;
+        let journal = current.record.signed_in().and_then(|s| s.journal.as_ref());
+        // What an attempt of before left in doubt still is.
+        if journal.is_some_and(|journal| !journal.uncertain) {
+            self.close_journal(current).await?;
+        }
         Err(failure)
     }
 
@@ -446,12 +462,30 @@ impl Refresh {
         reason: EndReason,
         locked: bool,
     ) -> Outcome {
-        // Where storage does not answer now, the token is not sent again later to be told the same.
-        *lock(&self.slot.gate.refused) = Some(Refused {
-            epoch: sent.epoch,
-            generation: sent.generation,
-            reason,
-        });
+        let outcome = self.recheck(sent, attempt_id, reason, locked).await;
+        if let Err(error) = &outcome
+            && matches!(
+                error.kind(),
+                ErrorKind::StorageLocked | ErrorKind::StorageWriteFailed
+            )
+        {
+            // The token is not sent again later to be told the same.
+            *lock(&self.slot.gate.refused) = Some(Refused {
+                epoch: sent.epoch,
+                generation: sent.generation,
+                reason,
+            });
+        }
+        outcome
+    }
+
+    async fn recheck(
+        &self,
+        sent: &SessionRecord,
+        attempt_id: &str,
+        reason: EndReason,
+        locked: bool,
+    ) -> Outcome {
         if !locked {
             // Whoever was faster may not have written yet, and nothing made us wait for it.
             let clock = &self.context().ports.clock;

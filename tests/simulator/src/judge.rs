@@ -221,11 +221,6 @@ impl Judge {
         }
         self.visible_access_tokens
             .extend(found.access_tokens.iter().cloned());
-        if let (true, Some("signed_out"), Some(sign_in)) =
-            (self.durable.lives, found.ended.as_deref(), &self.durable.sign_in)
-        {
-            self.signed_out.insert(sign_in.clone());
-        }
         self.durable = found;
     }
 

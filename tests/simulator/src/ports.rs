@@ -571,6 +571,10 @@ impl Device {
             return Err(Some(failure(Delivery::NotSent, HttpFailureReason::Connect)));
         }
         let mut there = state.rng.u64(3..200);
+        // What a process that is stopped has not given to the network yet leaves when it goes on.
+        if state.rng.bool() {
+            there += state.frozen_for(self.pid);
+        }
         let mut back = state.rng.u64(3..200);
         match fault {
             Some(Fault::Delay) if state.rng.bool() => there += state.rng.u64(1_000..70_000),

@@ -180,6 +180,12 @@ impl State {
             .is_some_and(|process| process.frozen_until > self.now)
     }
 
+    pub(crate) fn frozen_for(&self, pid: Pid) -> u64 {
+        self.processes
+            .get(pid)
+            .map_or(0, |process| process.frozen_until.saturating_sub(self.now))
+    }
+
     /// Nothing goes wrong from here on, and what is wrong comes to an end.
     pub(crate) fn heal(&mut self) {
         self.plan.clear();
