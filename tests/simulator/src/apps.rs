@@ -29,8 +29,6 @@ pub(crate) enum What {
 /// A page that a browser shows.
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
-    /// Which sign-in it is of; a later one takes its place, whether it opens a page or not.
-    pub(crate) sign_in: u32,
     pub(crate) redirect: String,
     pub(crate) opened_at: u64,
     pub(crate) delivered: bool,
@@ -87,7 +85,7 @@ pub(crate) struct Apps {
     calls: Arc<Mutex<Vec<Call>>>,
     pages: Arc<Mutex<Vec<Page>>>,
     forgotten: bool,
-    /// How many were begun.
+    /// How many were begun: a later one takes the place of those before, whether it opens a page or not.
     pub(crate) sign_ins: u32,
 }
 
@@ -348,7 +346,6 @@ impl Apps {
     pub(crate) fn begin_sign_in(&mut self, app: usize) {
         self.world.lock().judge.end_was_asked |= self.sign_ins > 0;
         self.sign_ins += 1;
-        let sign_in = self.sign_ins;
         let world = Arc::clone(&self.world);
         let pages = Arc::clone(&self.pages);
         let Some(process) = self.process(app) else { return };
@@ -372,7 +369,6 @@ impl Apps {
                     .authorize(pending.authorization_url(), now, unix_seconds)
                 {
                     Some(redirect) => lock(&pages).push(Page {
-                        sign_in,
                         redirect,
                         opened_at: now,
                         delivered: false,
