@@ -40,12 +40,6 @@ pub trait Directory: Debug + Send + Sync {
     /// If it cannot be looked at.
     fn objection(&self) -> io::Result<Option<String>>;
 
-    /// Whether there is something of this name.
-    ///
-    /// # Errors
-    /// If nobody can say.
-    fn has(&self, name: &str) -> io::Result<bool>;
-
     /// A whole file, or its first `limit` bytes; `None` if there is none.
     ///
     /// # Errors
@@ -64,7 +58,7 @@ pub trait Directory: Debug + Send + Sync {
     /// If it cannot be made.
     fn create_new(&self, name: &str) -> io::Result<Box<dyn NewFile>>;
 
-    /// How long a file is, in bytes; `None` if there is none.
+    /// How long a file is, in bytes; `None` if there is nothing of this name.
     ///
     /// # Errors
     /// If nobody can say.
@@ -103,6 +97,12 @@ pub trait Directory: Debug + Send + Sync {
 
     /// The time by the wall clock.
     fn now(&self) -> SystemTime;
+
+    /// A number that no other writer draws, for names.
+    ///
+    /// # Errors
+    /// If the system has no randomness.
+    fn number(&self) -> io::Result<u64>;
 }
 
 /// A file that is being written.
@@ -173,14 +173,6 @@ impl Directory for SystemDirectory {
             }
         }
         Ok(None)
-    }
-
-    fn has(&self, name: &str) -> io::Result<bool> {
-        match std::fs::symlink_metadata(self.0.join(name)) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     fn read(&self, name: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
@@ -263,6 +255,10 @@ impl Directory for SystemDirectory {
 
     fn now(&self) -> SystemTime {
         SystemTime::now()
+    }
+
+    fn number(&self) -> io::Result<u64> {
+        getrandom::u64().map_err(io::Error::other)
     }
 }
 

@@ -120,8 +120,7 @@ impl FileStorage {
             _process: process,
             _thread: thread,
         };
-        let looked = self.directory.has(FLOOR_FILE);
-        if !looked.map_err(|error| self.failed("it cannot be looked at", &error))? {
+        if !self.has_floor()? {
             writing.set_floor(writing.high_water()?)?;
         }
         self.seen.store(true, Ordering::Relaxed);
@@ -133,8 +132,7 @@ impl FileStorage {
 
     /// Whether there is a directory; an error if there was one and it is gone.
     pub(super) fn exists(&self) -> Result<bool> {
-        let failed = |error: io::Error| self.failed("it cannot be looked at", &error);
-        if self.directory.has(FLOOR_FILE).map_err(failed)? {
+        if self.has_floor()? {
             self.check_directory()?;
             self.seen.store(true, Ordering::Relaxed);
             return Ok(true);
@@ -144,11 +142,19 @@ impl FileStorage {
             let why = format!("{} is no longer there", self.directory().display());
             return Err(StorageFailure::Failed(why));
         }
-        let exists = self.directory.exists().map_err(failed)?;
+        let exists = self.directory.exists();
+        let exists = exists.map_err(|error| self.failed("it cannot be looked at", &error))?;
         if exists {
             self.check_directory()?;
         }
         Ok(exists)
+    }
+
+    fn has_floor(&self) -> Result<bool> {
+        match self.directory.size(FLOOR_FILE) {
+            Ok(size) => Ok(size.is_some()),
+            Err(error) => Err(self.failed("it cannot be looked at", &error)),
+        }
     }
 
     fn check_directory(&self) -> Result<()> {
@@ -210,9 +216,9 @@ impl Writing<'_> {
     /// As [`replace`](Writing::replace); where the disk is full, in the room of this spare file.
     fn replace_by(&self, name: &str, bytes: &[u8], spare: Option<&str>) -> Result<()> {
         let failed = |error: io::Error| self.storage.failed(&format!("{name} cannot be written"), &error);
-        let number = getrandom::u64().map_err(|error| failed(io::Error::other(error)))?;
-        let temporary = format!("gatepass.{number:016x}.tmp");
         let directory = &*self.storage.directory;
+        let number = directory.number().map_err(failed)?;
+        let temporary = format!("gatepass.{number:016x}.tmp");
         let written = match write_new(directory, &temporary, bytes) {
             Ok(()) => directory.rename(&temporary, name),
             Err(error) => match spare.filter(|_| is_full(&error)) {

@@ -6,7 +6,8 @@ use zeroize::Zeroizing;
 
 use super::context::Context;
 use super::knowledge::Keys;
-use crate::error::{Error, NextStep, Result, Stage};
+use super::pace::asked_for;
+use crate::error::{Error, Result, Stage};
 use crate::protocol::id_token::{self, Claims, Refused};
 use crate::protocol::jwk::JwkSet;
 use crate::protocol::metadata::AuthorizationServer;
@@ -66,7 +67,8 @@ impl Context {
             .verify_with_keys(server, |keys| id_token::verify(token, keys, expected))
             .await
             .map_err(|error| {
-                let not_before = self.not_before(&error);
+                let now = self.ports.clock.boot_millis();
+                let not_before = now.saturating_add(asked_for(&error));
                 Unverified::Undecided { error, not_before }
             })?;
         verdict.map_err(|refused| match (refused, newer_from) {
@@ -74,17 +76,6 @@ impl Context {
             (Refused::UnknownKey(error), Some(not_before)) => Unverified::Undecided { error, not_before },
             (refused, _) => Unverified::Refused(refused.into_error()),
         })
-    }
-
-    /// By the boot clock: when asking again is of use, as far as the failure says.
-    fn not_before(&self, error: &Error) -> u64 {
-        match error.next_step() {
-            NextStep::RetryAfter(wait) => {
-                let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                self.ports.clock.boot_millis().saturating_add(wait)
-            }
-            _ => 0,
-        }
     }
 
     /// Verifies signed userinfo, with newer keys if its key is not known.

@@ -181,21 +181,16 @@ fn grant_of_another(old: &SessionRecord, new: &SignedIn) -> Option<RefreshToken>
     old.signed_in()?.refresh_token.clone()
 }
 
-/// Somebody is signed in, and it is certainly the same user.
-pub(super) fn is_of_the_same_user(old: &SessionRecord, new: &SignedIn) -> bool {
-    old.signed_in()
-        .is_some_and(|old| same_user(old, new) == Some(true))
-}
-
 /// Somebody is signed in, and it may be the same user.
 fn may_be_the_same_grant(old: &SessionRecord, new: &SignedIn) -> bool {
-    old.signed_in()
-        .is_some_and(|old| same_user(old, new) != Some(false))
-}
-
-/// `None` if nobody can tell.
-fn same_user(old: &SignedIn, new: &SignedIn) -> Option<bool> {
-    Some(old.claims.as_ref()?.subject() == new.claims.as_ref()?.subject())
+    let Some(session) = old.signed_in() else {
+        return false;
+    };
+    match &new.claims {
+        Some(user) if session.claims.is_some() => old.is_of(user),
+        // Nobody can tell.
+        _ => true,
+    }
 }
 
 /// Whether a stored session came from the very sign-in that is about to be stored: it was finished before, and its tokens

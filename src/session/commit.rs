@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::begin::is_of_the_same_user;
 use super::context::COMMIT_ATTEMPTS;
 use super::held::Unwritten;
 use super::record::{SessionRecord, SignedIn, Standing};
@@ -185,7 +184,9 @@ impl Slot {
         let Some(ours) = unwritten.record.signed_in().filter(|_| unwritten.rotated) else {
             return;
         };
-        if stored.is_some_and(|stored| is_of_the_same_user(stored, ours)) {
+        if let (Some(stored), Some(user)) = (stored, &ours.claims)
+            && stored.is_of(user)
+        {
             return;
         }
         if let Some(token) = &ours.refresh_token {

@@ -76,38 +76,12 @@ pub(super) fn of(storage: &Arc<dyn SecureStorage>, key: &RecordKey) -> Arc<Gate>
 mod tests {
     use super::*;
     use crate::adapters::memory::MemoryStorage;
-    use crate::ports::{CommitOutcome, Generation, StorageFailure, Stored};
-
-    /// An adapter over records that others reach too.
-    #[derive(Debug)]
-    struct At(&'static str, MemoryStorage);
-
-    impl SecureStorage for At {
-        fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StorageFailure> {
-            self.1.load(key)
-        }
-        fn commit(
-            &self,
-            key: &RecordKey,
-            expected: Generation,
-            bytes: &[u8],
-        ) -> Result<CommitOutcome, StorageFailure> {
-            self.1.commit(key, expected, bytes)
-        }
-        fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure> {
-            self.1.remove(key, expected)
-        }
-        fn list(&self, prefix: &str) -> Result<Vec<RecordKey>, StorageFailure> {
-            self.1.list(prefix)
-        }
-        fn place(&self) -> Option<String> {
-            Some(self.0.to_owned())
-        }
-    }
+    use crate::session::tests::world::Reached;
 
     #[test]
     fn two_adapters_over_one_place_share_the_gate() {
-        let at = |place| -> Arc<dyn SecureStorage> { Arc::new(At(place, MemoryStorage::default())) };
+        let records = Arc::new(MemoryStorage::default());
+        let at = |place| -> Arc<dyn SecureStorage> { Arc::new(Reached(place, records.clone())) };
         let key = RecordKey::new("a").unwrap();
         let (here, here_too, elsewhere) = (at("here"), at("here"), at("elsewhere"));
         let gate = of(&here, &key);

@@ -157,7 +157,7 @@ impl Rest {
 }
 
 /// How long the server asked to be left alone, in milliseconds.
-fn asked_for(error: &Error) -> u64 {
+pub(super) fn asked_for(error: &Error) -> u64 {
     match error.next_step() {
         NextStep::RetryAfter(wait) => u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         _ => 0,

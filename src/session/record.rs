@@ -247,6 +247,22 @@ impl SessionRecord {
         }
     }
 
+    /// The user has signed out: of this session, where its record is still there and not all of it is to be forgotten.
+    pub(super) fn signed_out(epoch: u64, generation: u64, at_unix_millis: i64, of: Option<&Self>) -> Self {
+        Self {
+            epoch,
+            generation,
+            owner: of.and_then(|of| of.owner.clone()),
+            finished: of.map(|of| of.finished.clone()).unwrap_or_default(),
+            standing: Standing::Ended {
+                reason: EndReason::SignedOut,
+                login_hint: None,
+                at_unix_millis,
+                sign_in: of.and_then(|of| of.sign_in().map(str::to_owned)),
+            },
+        }
+    }
+
     /// The session of another device than this one: it goes on there, and is over here.
     pub(super) fn on_another_device(&self, device: Option<&str>, at_unix_millis: i64) -> Option<Self> {
         let begun_on = self.signed_in()?.device.as_deref()?;

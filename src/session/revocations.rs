@@ -9,9 +9,10 @@ use zeroize::Zeroizing;
 
 use super::context::Context;
 use super::names::digest;
+use super::pace::asked_for;
 use super::record::SignedIn;
 use super::sign_out::Revocation;
-use crate::error::{Delivery, Error, ErrorKind, NextStep, Result};
+use crate::error::{Delivery, Error, ErrorKind, Result};
 use crate::ports::{CommitOutcome, Generation, RecordKey};
 use crate::protocol::id_token::Claims;
 use crate::protocol::json::Object;
@@ -212,10 +213,7 @@ impl Waiting {
         let pause = PAUSE_MILLIS
             .saturating_mul(1 << self.tries.min(16))
             .min(LONGEST_PAUSE_MILLIS);
-        let asked = match error.next_step() {
-            NextStep::RetryAfter(wait) => i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
-            _ => 0,
-        };
+        let asked = i64::try_from(asked_for(error)).unwrap_or(i64::MAX);
         self.tries = self.tries.saturating_add(1);
         self.not_before_unix_millis = now.saturating_add(pause.max(asked));
     }

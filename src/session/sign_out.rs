@@ -205,18 +205,12 @@ impl Slot {
                 }
             };
             let (epoch, generation) = old.map_or((0, 0), |old| (old.epoch, old.generation));
-            let record = SessionRecord {
-                epoch: least_epoch.max(epoch.saturating_add(1)),
-                generation: least_generation.max(generation.saturating_add(1)),
-                owner: None,
-                finished: Vec::new(),
-                standing: Standing::Ended {
-                    reason: EndReason::SignedOut,
-                    login_hint: None,
-                    at_unix_millis: self.context.ports.clock.unix_millis(),
-                    sign_in: None,
-                },
-            };
+            let record = SessionRecord::signed_out(
+                least_epoch.max(epoch.saturating_add(1)),
+                least_generation.max(generation.saturating_add(1)),
+                self.context.ports.clock.unix_millis(),
+                None,
+            );
             let written = self.context.commit(&self.key, expected, record.encode()).await?;
             if let CommitOutcome::Committed(_) = written {
                 self.let_go();
@@ -234,18 +228,8 @@ impl Slot {
         if !self.is_known() {
             return;
         }
-        self.publish(&SessionRecord {
-            epoch,
-            generation,
-            owner: None,
-            finished: Vec::new(),
-            standing: Standing::Ended {
-                reason: EndReason::SignedOut,
-                login_hint: None,
-                at_unix_millis: self.context.ports.clock.unix_millis(),
-                sign_in: None,
-            },
-        });
+        let now = self.context.ports.clock.unix_millis();
+        self.publish(&SessionRecord::signed_out(epoch, generation, now, None));
         self.emit(SessionEvent::SignedOut);
     }
 
@@ -300,18 +284,12 @@ impl Slot {
     async fn end_in_place_of(&self, old: Option<(&SessionRecord, Generation)>, epoch: u64) -> Result<bool> {
         let (least_epoch, least_generation) = self.after_newest();
         let generation = old.map_or(0, |(old, _)| old.generation);
-        let record = SessionRecord {
-            epoch: least_epoch.max(epoch.saturating_add(1)),
-            generation: least_generation.max(generation.saturating_add(1)),
-            owner: old.and_then(|(old, _)| old.owner.clone()),
-            finished: old.map(|(old, _)| old.finished.clone()).unwrap_or_default(),
-            standing: Standing::Ended {
-                reason: EndReason::SignedOut,
-                login_hint: None,
-                at_unix_millis: self.context.ports.clock.unix_millis(),
-                sign_in: old.and_then(|(old, _)| old.sign_in().map(str::to_owned)),
-            },
-        };
+        let record = SessionRecord::signed_out(
+            least_epoch.max(epoch.saturating_add(1)),
+            least_generation.max(generation.saturating_add(1)),
+            self.context.ports.clock.unix_millis(),
+            old.map(|(old, _)| old),
+        );
         let expected = old.map_or(Generation::ABSENT, |(_, generation)| generation);
         let written = self.context.commit(&self.key, expected, record.encode()).await?;
         let ended = matches!(written, CommitOutcome::Committed(_));

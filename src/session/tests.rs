@@ -4,4 +4,4 @@ mod interleavings;
 mod pace;
 mod readme;
 mod rotation;
-mod world;
+pub(super) mod world;

@@ -8,9 +8,7 @@ use gatepass::{
     SessionState, SignOut,
 };
 
-use crate::world::{
-    Answer, Fate, World, granted, html, oauth_error, refreshed_elsewhere, refused, session_record,
-};
+use crate::world::{Answer, Fate, World, granted, html, oauth_error, refreshed_elsewhere, session_record};
 
 /// One answer for each time that a token is sent in one attempt.
 fn never_a_whole_answer() -> impl Iterator<Item = Answer> {
@@ -155,13 +153,7 @@ async fn rr_10_what_storage_did_not_take_is_written_in_the_foreground() {
     let world = World::signed_in();
     let client = world.client();
     let session = client.session().await.unwrap().unwrap();
-    world.disk.plan(|_, ask, _| {
-        if ask.writes("\"R2\"") {
-            refused()
-        } else {
-            Fate::Done
-        }
-    });
+    world.disk.refuse("\"R2\"");
     world.net.answer([granted("R2", "A2")]);
     session.refresh().await.unwrap_err();
     let error = client.catch_up().await.unwrap_err();
@@ -226,13 +218,7 @@ async fn what_is_forgotten_does_not_come_back_from_memory() {
     let world = World::signed_in();
     let client = world.client();
     let session = client.session().await.unwrap().unwrap();
-    world.disk.plan(|_, ask, _| {
-        if ask.writes("\"R2\"") {
-            refused()
-        } else {
-            Fate::Done
-        }
-    });
+    world.disk.refuse("\"R2\"");
     world.net.answer([granted("R2", "A2")]);
     session.refresh().await.unwrap_err();
     // The tokens are in memory only, and what was on the disk is gone too.

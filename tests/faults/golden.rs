@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use gatepass::{
     Client, EndReason, ErrorKind, Generation, MemoryStorage, RecordKey, SecureStorage, Session, SessionState,
-    SignInOptions, SignOut, StoredSession, Target,
+    SignInOptions, StoredSession, Target,
 };
 use serde_json::Value;
 
@@ -448,7 +448,7 @@ async fn bi_95_damage_elsewhere_does_not_touch_the_session() {
 mod files {
     use std::path::Path;
 
-    use gatepass::{EncryptedFileStorage, FileKey, Secret};
+    use gatepass::{EncryptedFileStorage, FileKey, Secret, SignOut};
     use tempfile::TempDir;
 
     use super::*;

@@ -14,13 +14,7 @@ async fn rr_10_refused_tokens_are_held_and_the_old_one_is_never_sent_again() {
     let client = world.client();
     let session = client.session().await.unwrap().unwrap();
     world.let_access_token_expire();
-    world.disk.plan(|_, ask, _| {
-        if ask.writes("\"R2\"") {
-            refused()
-        } else {
-            Fate::Done
-        }
-    });
+    world.disk.refuse("\"R2\"");
     world.net.answer([granted("R2", "A2")]);
     for _ in 0..3 {
         let error = session.access_token().await.unwrap_err();
@@ -315,13 +309,7 @@ async fn signing_out_with_held_tokens_revokes_the_newest() {
     let world = World::signed_in();
     let client = world.client();
     let session = client.session().await.unwrap().unwrap();
-    world.disk.plan(|_, ask, _| {
-        if ask.writes("\"R2\"") {
-            refused()
-        } else {
-            Fate::Done
-        }
-    });
+    world.disk.refuse("\"R2\"");
     world.net.answer([granted("R2", "A2")]);
     session.refresh().await.unwrap_err();
     session.sign_out(SignOut::Revoke).await.unwrap();

@@ -3,42 +3,11 @@
 use std::sync::Arc;
 
 use gatepass::{
-    CommitOutcome, EndReason, ErrorKind, Generation, MemoryStorage, RecordKey, SecureStorage, SessionState,
-    StorageFailure, Stored, StoredSession,
+    EndReason, ErrorKind, Generation, MemoryStorage, SecureStorage as _, SessionState, StoredSession,
 };
 
+use crate::support::reached::Reached;
 use crate::support::{TestBed, token_requests};
-
-/// Storage that knows which device it is on.
-#[derive(Debug)]
-struct On(&'static str, Arc<MemoryStorage>);
-
-impl SecureStorage for On {
-    fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StorageFailure> {
-        self.1.load(key)
-    }
-
-    fn commit(
-        &self,
-        key: &RecordKey,
-        expected: Generation,
-        bytes: &[u8],
-    ) -> Result<CommitOutcome, StorageFailure> {
-        self.1.commit(key, expected, bytes)
-    }
-
-    fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure> {
-        self.1.remove(key, expected)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<RecordKey>, StorageFailure> {
-        self.1.list(prefix)
-    }
-
-    fn device(&self) -> Option<String> {
-        Some(self.0.to_owned())
-    }
-}
 
 /// All records of the test bed, as a backup would bring them elsewhere.
 fn copy(bed: &TestBed) -> Arc<MemoryStorage> {
@@ -53,8 +22,7 @@ fn copy(bed: &TestBed) -> Arc<MemoryStorage> {
 #[tokio::test]
 async fn rr_31_a_session_that_was_restored_on_another_device_ends_there_and_lives_on_here() {
     let bed = TestBed::new();
-    let on = |name, records: &Arc<MemoryStorage>| Arc::new(On(name, Arc::clone(records)));
-    let phone = bed.client_with(|builder| builder.storage(on("phone", &bed.storage)));
+    let phone = bed.client_with(|builder| builder.storage(Reached::on("phone", &bed.storage)));
     let session = bed.sign_in(&phone).await.unwrap();
     let records = copy(&bed);
     assert!(
@@ -62,7 +30,7 @@ async fn rr_31_a_session_that_was_restored_on_another_device_ends_there_and_live
         "kept as a digest only"
     );
 
-    let tablet = on("tablet", &records);
+    let tablet = Reached::on("tablet", &records);
     let client = bed.client_with(|builder| builder.storage(tablet.clone()));
     let known = StoredSession::all(&*tablet).unwrap();
     assert_eq!(known[0].state, SessionState::Ended(EndReason::DeviceChanged));
@@ -91,7 +59,7 @@ async fn rr_31_a_session_that_was_restored_on_another_device_ends_there_and_live
 
     // Where the user signed in, nothing has changed, and a restart there changes nothing.
     session.refresh().await.unwrap();
-    let restarted = bed.client_with(|builder| builder.storage(on("phone", &bed.storage)));
+    let restarted = bed.client_with(|builder| builder.storage(Reached::on("phone", &bed.storage)));
     restarted
         .session()
         .await
@@ -108,14 +76,14 @@ async fn rr_31_a_session_that_was_restored_on_another_device_ends_there_and_live
 #[tokio::test]
 async fn rr_31_a_handle_from_before_learns_it_at_its_next_need() {
     let bed = TestBed::new();
-    let phone = Arc::new(On("phone", bed.storage.clone()));
+    let phone = Reached::on("phone", &bed.storage);
     let client = bed.client_with(|builder| builder.storage(phone));
     bed.sign_in(&client).await.unwrap();
     // Storage that cannot name its device has no say.
     let unnamed = bed.client();
     let session = unnamed.session().await.unwrap().unwrap();
     session.refresh().await.unwrap();
-    let tablet = Arc::new(On("tablet", bed.storage.clone()));
+    let tablet = Reached::on("tablet", &bed.storage);
     assert!(
         bed.client_with(|builder| builder.storage(tablet))
             .session()

@@ -7,37 +7,13 @@ use std::time::Duration;
 
 use gatepass::test_server::{CannedAnswer, Endpoint, TestBrowserError};
 use gatepass::{
-    BoxFuture, Client, ClientBuilder, CommitOutcome, ErrorKind, EventSink, Generation, MemoryStorage,
-    RecordKey, SecureStorage, SessionEvent, SessionId, SessionState, SignInOptions, Spawner, StorageFailure,
-    Stored,
+    BoxFuture, Client, ClientBuilder, ErrorKind, EventSink, SecureStorage as _, SessionEvent, SessionId,
+    SessionState, SignInOptions, Spawner,
 };
 use tokio::runtime::Runtime;
 
+use crate::support::reached::Reached;
 use crate::support::{TestBed, paths, token_requests, until};
-
-/// What all processes of the app reach, and each by an adapter of its own: so they are told apart.
-#[derive(Debug)]
-struct Apart(Arc<MemoryStorage>);
-
-impl SecureStorage for Apart {
-    fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StorageFailure> {
-        self.0.load(key)
-    }
-    fn commit(
-        &self,
-        key: &RecordKey,
-        expected: Generation,
-        bytes: &[u8],
-    ) -> Result<CommitOutcome, StorageFailure> {
-        self.0.commit(key, expected, bytes)
-    }
-    fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure> {
-        self.0.remove(key, expected)
-    }
-    fn list(&self, prefix: &str) -> Result<Vec<RecordKey>, StorageFailure> {
-        self.0.list(prefix)
-    }
-}
 
 /// The threads of one process, which end when it is killed, whatever they are at.
 #[derive(Debug)]
@@ -98,7 +74,7 @@ impl Process {
         let client = bed.client_with(|builder| {
             adjust(
                 builder
-                    .storage(Arc::new(Apart(bed.storage.clone())))
+                    .storage(Reached::of(&bed.storage))
                     .spawner(threads.clone())
                     .event_sink(heard.clone()),
             )

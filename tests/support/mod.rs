@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 #![allow(dead_code, reason = "each test program uses what it needs")]
 
+pub(crate) mod reached;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

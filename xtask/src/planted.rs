@@ -24,40 +24,78 @@ pub(crate) struct PlantedArguments {
 /// Plants one after the other; `false` if one is not found.
 pub(crate) fn planted(place: &Place, arguments: &PlantedArguments) -> Result<bool> {
     let folder = place.at("target/planted");
+    let patches = patches(&place.at("tests/planted"), arguments.only.as_deref())?;
+    let missed = |name: &str| format!("nobody found {name}");
+    plant_each(place, &folder, patches, &["found by"], missed, |copy, bug| {
+        let tests = bug.text.lines().nth(1);
+        let tests = tests.and_then(|line| line.strip_prefix("found by: cargo test "));
+        let tests = tests.with_context(|| format!("{} does not say which tests find it", bug.name))?;
+        let by = run::step(&format!("looking for {}", bug.name), || {
+            find(copy, &folder, tests)
+        })?;
+        Ok(Looked {
+            found: by.is_some(),
+            cells: vec![by.unwrap_or_else(|| "NOBODY".to_owned())],
+        })
+    })
+}
+
+/// A bug that is planted.
+pub(crate) struct Bug {
+    pub(crate) name: String,
+    /// The patch, and before it what it does.
+    text: String,
+}
+
+/// What came of looking for it.
+pub(crate) struct Looked {
+    pub(crate) found: bool,
+    /// What the table says of it, behind its name and what it does.
+    pub(crate) cells: Vec<String>,
+}
+
+/// Plants the bugs of these patches in a copy of the checkout, one after the other, lets each be looked for there, and closes
+/// with a table; `false` if one is not found. `missed` tells of that.
+pub(crate) fn plant_each(
+    place: &Place,
+    folder: &Path,
+    patches: Vec<PathBuf>,
+    columns: &[&str],
+    missed: impl Fn(&str) -> String,
+    mut look: impl FnMut(&Path, &Bug) -> Result<Looked>,
+) -> Result<bool> {
     let copy = folder.join("checkout");
     run::step("copying the checkout", || copy_checkout(place, &copy))?;
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header(["planted bug", "what it does", "found by"]);
-    let (mut found, mut missed) = (0, Vec::new());
-    for patch in patches(&place.at("tests/planted"), arguments.only.as_deref())? {
+    table.set_header(["planted bug", "what it does"].iter().chain(columns));
+    let (mut found, mut not_found) = (0, Vec::new());
+    for patch in patches {
         let text = fs::read_to_string(&patch).with_context(|| format!("reading {}", patch.display()))?;
-        let name = patch
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let mut lines = text.lines();
-        let what = lines.next().unwrap_or_default();
-        let tests = lines
-            .next()
-            .and_then(|line| line.strip_prefix("found by: cargo test "));
-        let tests = tests.with_context(|| format!("{name} does not say which tests find it"))?;
+        let name = patch.file_stem().unwrap_or_default();
+        let bug = Bug {
+            name: name.to_string_lossy().into_owned(),
+            text,
+        };
         apply(&copy, &patch, false)?;
-        let by = run::step(&format!("looking for {name}"), || find(&copy, &folder, tests));
+        let looked = look(&copy, &bug);
         apply(&copy, &patch, true)?;
-        let by = by?;
-        match by {
-            Some(_) => found += 1,
-            None => missed.push(name.clone()),
+        let looked = looked?;
+        let what = bug.text.lines().next().unwrap_or_default().to_owned();
+        table.add_row([bug.name.clone(), what].into_iter().chain(looked.cells));
+        match looked.found {
+            true => found += 1,
+            false => not_found.push(bug.name),
         }
-        table.add_row([&name, what, by.as_deref().unwrap_or("NOBODY")]);
     }
-    println!("\n{table}\nplanted bugs: {found} found, {} missed", missed.len());
-    for name in &missed {
-        println!("  nobody found {name}");
+    println!(
+        "\n{table}\nplanted bugs: {found} found, {} missed",
+        not_found.len()
+    );
+    for name in &not_found {
+        println!("  {}", missed(name));
     }
-    Ok(missed.is_empty())
+    Ok(not_found.is_empty())
 }
 
 /// The planted bugs of a folder with this in their names.
@@ -102,7 +140,7 @@ fn find(copy: &Path, folder: &Path, tests: &str) -> Result<Option<String>> {
 }
 
 /// Everything that git knows or would take.
-pub(crate) fn copy_checkout(place: &Place, copy: &Path) -> Result<()> {
+fn copy_checkout(place: &Place, copy: &Path) -> Result<()> {
     if copy.is_dir() {
         fs::remove_dir_all(copy).with_context(|| format!("removing {}", copy.display()))?;
     }
@@ -123,7 +161,7 @@ pub(crate) fn copy_checkout(place: &Place, copy: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn apply(copy: &Path, patch: &Path, back: bool) -> Result<()> {
+fn apply(copy: &Path, patch: &Path, back: bool) -> Result<()> {
     let mut command = Command::new("git");
     command.arg("apply").args(back.then_some("--reverse")).arg(patch);
     // The copy lies in a checkout, and git would take the paths for that one's.

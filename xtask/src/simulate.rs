@@ -1,17 +1,14 @@
 //! `cargo xtask simulate`: many histories of the whole client in a world of its own, with faults at every port; and whether
 //! the simulator sees what it is there for: bugs that are planted in a copy, one after the other.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use comfy_table::Table;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
 
 use crate::place::Place;
-use crate::planted::{apply, copy_checkout, patches};
+use crate::planted::{Looked, patches, plant_each};
 use crate::run;
 
 const PACKAGE: &str = "gatepass-simulator";
@@ -61,37 +58,18 @@ pub(crate) fn simulate(place: &Place, arguments: &SimulateArguments) -> Result<b
 
 fn mutants(place: &Place, arguments: &SimulateArguments) -> Result<bool> {
     let folder = place.at("target/mutants");
-    let copy = folder.join("checkout");
-    run::step("copying the checkout", || copy_checkout(place, &copy))?;
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header(["planted bug", "what it does", "histories", "what was seen"]);
-    let (mut seen, mut missed) = (0, Vec::new());
-    for patch in patches(&place.at(MUTANTS), arguments.only.as_deref())? {
-        let text = fs::read_to_string(&patch).with_context(|| format!("reading {}", patch.display()))?;
-        let name = patch.file_stem().unwrap_or_default().to_string_lossy();
-        let what = text.lines().next().unwrap_or_default();
-        apply(&copy, &patch, false)?;
-        let found = run::step(&format!("looking for {name}"), || look(&copy, &folder, arguments));
-        apply(&copy, &patch, true)?;
-        let (histories, violation) = found?;
-        match violation {
-            Some(_) => seen += 1,
-            None => missed.push(name.clone().into_owned()),
-        }
-        let said: String = violation
-            .as_deref()
-            .unwrap_or("NOTHING")
-            .chars()
-            .take(90)
-            .collect();
-        table.add_row([&*name, what, &histories, &said]);
-    }
-    println!("\n{table}\nplanted bugs: {seen} seen, {} missed", missed.len());
-    for name in &missed {
-        println!("  nothing was seen of {name}");
-    }
-    Ok(missed.is_empty())
+    let patches = patches(&place.at(MUTANTS), arguments.only.as_deref())?;
+    let columns = ["histories", "what was seen"];
+    let missed = |name: &str| format!("nothing was seen of {name}");
+    plant_each(place, &folder, patches, &columns, missed, |copy, bug| {
+        let looking = format!("looking for {}", bug.name);
+        let (histories, violation) = run::step(&looking, || look(copy, &folder, arguments))?;
+        let said = violation.as_deref().unwrap_or("NOTHING");
+        Ok(Looked {
+            found: violation.is_some(),
+            cells: vec![histories, said.chars().take(90).collect()],
+        })
+    })
 }
 
 /// How many histories it took, and what the first violation says.

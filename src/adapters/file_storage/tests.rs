@@ -348,9 +348,6 @@ impl Directory for Filling {
     fn objection(&self) -> io::Result<Option<String>> {
         self.directory.objection()
     }
-    fn has(&self, name: &str) -> io::Result<bool> {
-        self.directory.has(name)
-    }
     fn read(&self, name: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
         self.directory.read(name, limit)
     }
@@ -387,6 +384,9 @@ impl Directory for Filling {
     }
     fn now(&self) -> std::time::SystemTime {
         self.directory.now()
+    }
+    fn number(&self) -> io::Result<u64> {
+        self.directory.number()
     }
 }
 

@@ -187,7 +187,10 @@ impl HttpTransport for Server {
 
 /// The storage as one process reaches it.
 #[derive(Debug)]
-struct Reached(&'static str, Arc<MemoryStorage>);
+pub(in crate::session) struct Reached(
+    pub(in crate::session) &'static str,
+    pub(in crate::session) Arc<MemoryStorage>,
+);
 
 impl SecureStorage for Reached {
     fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StorageFailure> {

@@ -276,11 +276,6 @@ impl Directory for Records {
         Ok(None)
     }
 
-    fn has(&self, name: &str) -> io::Result<bool> {
-        self.device
-            .call(Port::DiskRead, |state, _| Ok(state.disk.read(name).is_some()))
-    }
-
     fn read(&self, name: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
         self.device.call(Port::DiskRead, |state, _| {
             let bytes = state.disk.read(name);
@@ -354,6 +349,10 @@ impl Directory for Records {
     fn now(&self) -> SystemTime {
         let millis = u64::try_from(self.device.world.lock().unix_millis()).unwrap_or_default();
         UNIX_EPOCH + Duration::from_millis(millis)
+    }
+
+    fn number(&self) -> io::Result<u64> {
+        Ok(self.device.world.lock().rng.u64(..))
     }
 }
 

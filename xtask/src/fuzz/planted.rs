@@ -4,54 +4,34 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use comfy_table::Table;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
 
 use super::{Ran, Target, build, execute, folder, grouped, program};
 use crate::place::Place;
-use crate::planted::{apply, copy_checkout};
+use crate::planted::{Looked, plant_each};
 use crate::run;
 
 /// Plants the bug of each target in turn; `false` if one is not found.
 pub(super) fn find(place: &Place, targets: &[&Target], runs: u64) -> Result<bool> {
     let folder = folder(place).join("planted");
-    let copy = folder.join("checkout");
-    run::step("copying the checkout", || copy_checkout(place, &copy))?;
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header([
-        "target",
-        "planted bug",
-        "found by",
-        "executions",
-        "what the property said",
-    ]);
-    let (mut found, mut missed) = (0, Vec::new());
-    for target in targets {
-        let patch = place.at("fuzz/planted").join(format!("{}.patch", target.name));
-        let text = fs::read_to_string(&patch).with_context(|| format!("reading {}", patch.display()))?;
-        let what = text.lines().next().unwrap_or_default().to_owned();
-        apply(&copy, &patch, false)?;
-        let outcome = run_planted(place, &copy, &folder, target, runs);
-        apply(&copy, &patch, true)?;
-        let ran = outcome?;
+    let patch = |target: &&Target| place.at("fuzz/planted").join(format!("{}.patch", target.name));
+    let columns = ["found by", "executions", "what the property said"];
+    let missed = |name: &str| format!("{name} did not find its own");
+    let patches = targets.iter().map(patch).collect();
+    plant_each(place, &folder, patches, &columns, missed, |copy, bug| {
+        let target = targets.iter().find(|target| target.name == bug.name);
+        let target = target.context("a planted bug of no target")?;
+        let ran = run_planted(place, copy, &folder, target, runs)?;
         let (by, said) = match &ran.finding {
             Some((panic, _)) if ran.in_corpus => ("the corpus", panic.as_str()),
             Some((panic, _)) => ("the fuzzer", panic.as_str()),
             None => ("NOBODY", ""),
         };
-        match ran.finding {
-            Some(_) => found += 1,
-            None => missed.push(target.name),
-        }
-        let said: String = said.chars().take(60).collect();
-        table.add_row([target.name, &what, by, &grouped(ran.executions), &said]);
-    }
-    println!("\n{table}\nplanted bugs: {found} found, {} missed", missed.len());
-    for name in &missed {
-        println!("  {name} did not find its own");
-    }
-    Ok(missed.is_empty())
+        let said = said.chars().take(60).collect();
+        Ok(Looked {
+            found: ran.finding.is_some(),
+            cells: vec![by.to_owned(), grouped(ran.executions), said],
+        })
+    })
 }
 
 fn run_planted(place: &Place, copy: &Path, folder: &Path, target: &Target, runs: u64) -> Result<Ran> {
