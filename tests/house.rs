@@ -254,6 +254,31 @@ fn every_file_says_what_it_is_and_fits_on_a_desk() {
     }
 }
 
+/// Where several are ready at once, `select!` draws lots that no seed governs: the simulator could not replay that.
+#[test]
+fn a_choice_between_two_that_are_ready_is_no_game_of_chance() {
+    let mut choices = 0;
+    for source in sources().iter().filter(|source| !source.is_test()) {
+        if ["test_server", "ports"].contains(&source.room()) {
+            continue;
+        }
+        for (_, arms) in source
+            .text
+            .match_indices("select! {")
+            .map(|(at, _)| source.text.split_at(at))
+        {
+            choices += 1;
+            let first = arms
+                .lines()
+                .skip(1)
+                .map(str::trim)
+                .find(|line| !line.starts_with("//"));
+            assert_eq!(first, Some("biased;"), "{}", source.path);
+        }
+    }
+    assert!(choices > 5, "{choices}");
+}
+
 /// Every text file that git knows. `None` outside a checkout, where there is nothing to ask.
 fn tracked() -> Option<Vec<(String, String)>> {
     let listing = Command::new("git")

@@ -132,6 +132,7 @@ impl Listener {
         let mut decided = closing.clone();
         loop {
             let accepted = tokio::select! {
+                biased;
                 () = &mut over => break,
                 () = closed(&mut decided) => break,
                 accepted = self.socket.accept() => accepted,
@@ -242,6 +243,7 @@ async fn connection<J, V>(
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let outcome = tokio::select! {
+        biased;
         outcome = &mut connection => outcome,
         () = closed(&mut closing) => {
             // An answer that is being made or written is finished; a connection that has asked nothing yet is closed.

@@ -123,6 +123,7 @@ impl Inner {
         };
         let over = async move {
             tokio::select! {
+                biased;
                 _ = ended => {}
                 () = clock.sleep_until(deadline) => {}
             }

@@ -59,6 +59,7 @@ impl Client {
         let _cancel = CancelOnDrop(pending.canceller());
         let request = UserAgentRequest::new(pending.authorization_url(), pending.redirect_uri());
         let returned = tokio::select! {
+            biased;
             // The opener may stay with the browser until that is closed; the redirect comes first then.
             outcome = pending.wait() => return outcome,
             returned = user_agent.open(request) => returned,
@@ -308,6 +309,8 @@ impl Inner {
     ) {
         let clock = Arc::clone(&self.context.ports.clock);
         let why = tokio::select! {
+            // In this order, where several are ready at once: what has happened comes before what only could.
+            biased;
             _ = attempt.ended() => return,
             error = attempt.called_off() => error,
             () = clock.sleep_until(deadline) => expired(),

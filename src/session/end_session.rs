@@ -116,6 +116,7 @@ impl Context {
         let patience = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
         let deadline = clock.boot_millis().saturating_add(patience);
         let returned = tokio::select! {
+            biased;
             _ = coming_back.wait_for(|back| *back) => return Ok(BrowserSession::Ended),
             // A browser that nobody closes may keep its opener for ever.
             () = clock.sleep_until(deadline) => return Ok(BrowserSession::Opened),
@@ -127,6 +128,7 @@ impl Context {
                 Ok(BrowserSession::Ended)
             }
             (Ok(UserAgentReturn::Opened), Some(_)) if listens => tokio::select! {
+                biased;
                 _ = coming_back.wait_for(|back| *back) => Ok(BrowserSession::Ended),
                 () = clock.sleep_until(deadline) => Ok(BrowserSession::Opened),
             },
