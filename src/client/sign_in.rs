@@ -12,7 +12,7 @@ use super::neighbours;
 use super::pending::{Attempt, CancelOnDrop, PendingSignIn, expired, superseded};
 use super::{Client, Inner};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::ports::{CommitOutcome, Generation, RecordKey, UserAgentRequest, UserAgentReturn};
+use crate::ports::{CommitOutcome, Generation, RecordKey, UserAgent, UserAgentRequest, UserAgentReturn};
 use crate::protocol::authorization::{AuthorizationRequest, SignInOptions};
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::par::{self, PushedRequest};
@@ -57,6 +57,15 @@ impl Client {
         let user_agent = user_agent.ok_or_else(no_user_agent)?;
         let pending = self.begin_sign_in(options).await?;
         let _cancel = CancelOnDrop(pending.canceller());
+        self.show(&pending, user_agent).await
+    }
+
+    /// Shows the browser a sign-in that was begun, and sees it to its end.
+    pub(crate) async fn show(
+        &self,
+        pending: &PendingSignIn,
+        user_agent: Arc<dyn UserAgent>,
+    ) -> Result<Session> {
         let request = UserAgentRequest::new(pending.authorization_url(), pending.redirect_uri());
         let returned = tokio::select! {
             biased;

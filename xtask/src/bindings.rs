@@ -41,9 +41,9 @@ pub(crate) fn bindgen(place: &Place, arguments: &BindgenArguments) -> Result<()>
     Ok(())
 }
 
-/// For the tests: the library has the test server inside, so that one process is the whole world.
+/// For the tests: what a desktop has, and the test server inside, so that one process is the whole world.
 pub(crate) fn build_for_tests(place: &Place) -> Result<()> {
-    let features = "uniffi,test-server".to_owned();
+    let features = "uniffi,http,keyring,loopback,test-server,conformance".to_owned();
     bindgen(place, &BindgenArguments { features })
 }
 
