@@ -206,7 +206,7 @@ impl FfiPendingSignIn {
     }
 
     /// Waits for the sign-in to end.
-    pub(crate) async fn wait(&self) -> Result<Arc<FfiSession>, FfiError> {
+    pub(crate) async fn await_end(&self) -> Result<Arc<FfiSession>, FfiError> {
         Ok(FfiSession::new(self.pending.wait().await?))
     }
 

@@ -552,7 +552,7 @@ fn the_platforms_browser_signs_in_and_out() {
         let waits = client(Arc::new(Closed(FfiUserAgentFailure::Failed)));
         let pending = waits.begin_sign_in(FfiSignInOptions::default()).await.unwrap();
         waits.cancel_sign_in();
-        let Err(FfiError::Failed { details }) = pending.wait().await else {
+        let Err(FfiError::Failed { details }) = pending.await_end().await else {
             panic!("signed in");
         };
         assert_eq!(details.kind, "cancelled");
