@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::flow::{FlowRecord, Progress};
 use super::listening;
 use super::neighbours;
-use super::pending::{Attempt, CancelOnDrop, PendingSignIn, expired, superseded};
+use super::pending::{Attempt, CancelOnDrop, OnItsWay, PendingSignIn, expired, lost, superseded};
 use super::{Client, Inner};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::ports::{CommitOutcome, Generation, RecordKey, UserAgent, UserAgentRequest, UserAgentReturn};
@@ -98,7 +98,7 @@ impl Client {
     /// loopback listener, if the redirect is a loopback one, is open. A sign-in that this client still waits for
     /// ends as [`ErrorKind::Superseded`].
     ///
-    /// Safe to cancel.
+    /// Safe to cancel: a sign-in whose URL nobody has is called off.
     ///
     /// ```no_run
     /// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
@@ -115,10 +115,12 @@ impl Client {
         let inner = Arc::clone(&self.0);
         let id = self.0.context.new_diagnostic_id()?;
         let own = id.clone();
-        self.0
+        let begun = self
+            .0
             .context
-            .run_as(&id, async move { inner.begin(options, own).await })
-            .await
+            .run_as(&id, async move { inner.begin(options, own).await.map(OnItsWay::new) })
+            .await?;
+        begun.arrived().ok_or_else(lost)
     }
 
     /// Finishes a sign-in with the redirect that came back, in this process or a later one.

@@ -10,7 +10,7 @@ import io.gatepass.ffi.FfiStorageFailure
 import io.gatepass.ffi.FfiStored
 
 /** Where sessions are kept. */
-public class SessionStorage private constructor(internal val ffi: FfiStorage) {
+public class SessionStorage internal constructor(internal val ffi: FfiStorage) {
     /** What there is. */
     public companion object {
         /**
@@ -47,7 +47,7 @@ public class SessionStorage private constructor(internal val ffi: FfiStorage) {
 }
 
 /** The key of encrypted files. Does not print. */
-public class FileKey private constructor(internal val ffi: FfiFileKey) {
+public class FileKey internal constructor(internal val ffi: FfiFileKey) {
     /** What there is. */
     public companion object {
         /** A passphrase that a person types or an operator provides (Argon2id, RFC 9106 §4). */

@@ -5,14 +5,19 @@ package io.gatepass
 import java.io.IOException
 import java.io.InterruptedIOException
 import java.net.ConnectException
+import java.net.InetAddress
 import java.net.NoRouteToHostException
 import java.net.ProtocolException
+import java.net.Socket
 import java.net.SocketTimeoutException
 import java.net.UnknownHostException
 import java.security.cert.CertificateException
 import java.util.concurrent.TimeUnit
+import javax.net.ssl.SNIHostName
 import javax.net.ssl.SSLException
 import javax.net.ssl.SSLPeerUnverifiedException
+import javax.net.ssl.SSLSocket
+import javax.net.ssl.SSLSocketFactory
 import kotlin.coroutines.resume
 import kotlin.coroutines.resumeWithException
 import kotlinx.coroutines.suspendCancellableCoroutine
@@ -50,7 +55,7 @@ public class OkHttpTransport @JvmOverloads constructor(client: OkHttpClient = Ok
         .socketFactory(client.socketFactory)
         .apply {
             val trust = client.x509TrustManager
-            if (trust != null) sslSocketFactory(client.sslSocketFactory, trust)
+            if (trust != null) sslSocketFactory(NamingSocketFactory(client.sslSocketFactory), trust)
         }
         .hostnameVerifier(client.hostnameVerifier)
         .certificatePinner(client.certificatePinner)
@@ -117,6 +122,37 @@ public class OkHttpTransport @JvmOverloads constructor(client: OkHttpClient = Ok
     }
 }
 
+/**
+ * Names the server in the handshake (RFC 6066 §3), also where its name has no dot: the JDK leaves that out, and a server
+ * with several certificates shows another one.
+ */
+private class NamingSocketFactory(private val factory: SSLSocketFactory) : SSLSocketFactory() {
+    override fun getDefaultCipherSuites(): Array<String> = factory.defaultCipherSuites
+
+    override fun getSupportedCipherSuites(): Array<String> = factory.supportedCipherSuites
+
+    override fun createSocket(socket: Socket, host: String, port: Int, autoClose: Boolean): Socket =
+        named(factory.createSocket(socket, host, port, autoClose), host)
+
+    // OkHttp connects by itself, and asks for none of these.
+    override fun createSocket(host: String, port: Int): Socket = named(factory.createSocket(host, port), host)
+
+    override fun createSocket(host: String, port: Int, localHost: InetAddress, localPort: Int): Socket =
+        named(factory.createSocket(host, port, localHost, localPort), host)
+
+    override fun createSocket(host: InetAddress, port: Int): Socket = factory.createSocket(host, port)
+
+    override fun createSocket(address: InetAddress, port: Int, localAddress: InetAddress, localPort: Int): Socket =
+        factory.createSocket(address, port, localAddress, localPort)
+
+    private fun named(socket: Socket, host: String): Socket {
+        if (socket is SSLSocket && '.' !in host && ':' !in host) {
+            socket.sslParameters = socket.sslParameters.apply { serverNames = listOf(SNIHostName(host)) }
+        }
+        return socket
+    }
+}
+
 /** A body that is written once, whatever OkHttp would like. */
 private class Body(private val bytes: ByteArray) : RequestBody() {
     override fun contentType(): MediaType? = null
@@ -140,6 +176,11 @@ private object Once : Interceptor {
         if (exchange == null || !exchange.begin()) throw IOException("a second time")
         val answer = chain.proceed(chain.request())
         exchange.status = answer.code
+        // Two lengths: where one message ends and the next begins is anybody's guess (RFC 9112 §6.3).
+        if (answer.headers("Content-Length").flatMap { it.split(',') }.map { it.trim() }.distinct().size > 1) {
+            answer.close()
+            throw ProtocolException("more than one Content-Length")
+        }
         return answer.newBuilder().code(200).message("").build()
     }
 }

@@ -111,8 +111,14 @@ class ErrorsTest {
                 assertEquals(0, world.tokenRequests())
 
                 val redirect = world.server.browserSignIn(pending.authorizationUrl)
-                gatepass.resumeSignIn(redirect)
-                failureOf<GatepassException.AlreadyHandled> { gatepass.resumeSignIn(redirect) }
+                world.server.holdTokenRequest().use { gate ->
+                    val first = async(Dispatchers.Default) { gatepass.resumeSignIn(redirect) }
+                    gate.arrived(1uL)
+                    val again = failureOf<GatepassException.AlreadyHandled> { gatepass.resumeSignIn(redirect) }
+                    assertEquals(NextStep.NONE, again.nextStep)
+                    gate.release()
+                    assertEquals(first.await(), pending.await())
+                }
                 assertEquals(SessionState.SignedIn, gatepass.state.value)
             }
         }
@@ -136,7 +142,7 @@ class ErrorsTest {
             val gatepass = world.gatepass()
             gatepass.beginSignIn().use { pending ->
                 val denied = world.server.browserDeny(pending.authorizationUrl)
-                val error = failureOf<GatepassException.Server> { gatepass.resumeSignIn(denied) }
+                val error = failureOf<GatepassException.Cancelled> { gatepass.resumeSignIn(denied) }
                 assertEquals("access_denied", error.server!!.error)
             }
             world.server.refuseNext("token", 400u, "invalid_client")

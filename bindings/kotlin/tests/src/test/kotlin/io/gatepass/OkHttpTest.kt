@@ -93,8 +93,14 @@ class OkHttpTest {
     @Test
     fun `a body that can be sent once is sent once`() = runBlocking<Unit> {
         World().use { world ->
-            val session = world.gatepass().signIn()
-            world.server.revokeAccessTokens()
+            val refusing = HttpServer.create(InetSocketAddress("127.0.0.1", 0), 0)
+            refusing.createContext("/") { exchange ->
+                exchange.sendResponseHeaders(401, -1)
+                exchange.close()
+            }
+            refusing.start()
+            val api = "http://127.0.0.1:${refusing.address.port}"
+            val session = world.gatepass { api(api) }.signIn()
             val body = object : RequestBody() {
                 var written = 0
 
@@ -107,7 +113,8 @@ class OkHttpTest {
                     sink.writeUtf8("once")
                 }
             }
-            session.client().get(world.server.apiUrl()) { post(body) }.use { assertEquals(401, it.code) }
+            session.client().get("$api/notes") { post(body) }.use { assertEquals(401, it.code) }
+            refusing.stop(0)
             assertEquals(1, body.written)
             assertEquals(1, world.tokenRequests())
         }
