@@ -118,7 +118,10 @@ impl Client {
         let begun = self
             .0
             .context
-            .run_as(&id, async move { inner.begin(options, own).await.map(OnItsWay::new) })
+            .run_as(
+                &id,
+                async move { inner.begin(options, own).await.map(OnItsWay::new) },
+            )
             .await?;
         begun.arrived().ok_or_else(lost)
     }

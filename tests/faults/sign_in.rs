@@ -65,7 +65,9 @@ async fn an_exchange_that_was_superseded_still_ends_its_own_call() {
 async fn a_sign_in_whose_caller_goes_before_it_has_begun_is_called_off() {
     let world = World::new();
     let client = world.client();
-    let metadata = world.net.answer_document_later("/.well-known/openid-configuration");
+    let metadata = world
+        .net
+        .answer_document_later("/.well-known/openid-configuration");
     let caller = tokio::spawn({
         let client = client.clone();
         async move { client.begin_sign_in(SignInOptions::default()).await.map(drop) }

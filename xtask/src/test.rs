@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::place::Place;
@@ -163,12 +163,17 @@ fn rust(place: &Place) -> Result<()> {
 
 fn kotlin(place: &Place) -> Result<()> {
     bindings::build_for_tests(place)?;
+    // Maven leaves the classes of a source that is gone, tests among them.
+    let built = place.at("target/kotlin");
+    if built.exists() {
+        std::fs::remove_dir_all(&built).with_context(|| format!("emptying {}", built.display()))?;
+    }
     // Not -q, which would silence the number of tests as well; without a terminal Maven's
     // transfer lines are the noise, and they have a switch of their own.
     let mut command = run::program("mvn", ["-B", "--no-transfer-progress", "test", "-f"]);
     command.arg(place.at("bindings/kotlin/pom.xml"));
     command.arg(property("gatepass.generated", &place.bindings().join("kotlin")));
-    command.arg(property("gatepass.native", &place.bindings().join("native")));
+    command.arg(property("gatepass.library", &place.library_for_jar()));
     command.current_dir(&place.root);
     run::shown(command)
 }
