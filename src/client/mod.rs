@@ -8,6 +8,8 @@ use std::time::Duration;
 
 mod accept;
 pub(crate) mod builder;
+#[cfg(feature = "uniffi")]
+pub(crate) mod built_in;
 mod catch_up;
 mod exchange;
 pub(crate) mod flow;

@@ -94,6 +94,18 @@ impl Client {
         }
     }
 
+    /// As [`show`](Client::show), for a caller that may stop waiting: the sign-in goes on.
+    #[cfg(feature = "uniffi")]
+    pub(crate) async fn show_aside(
+        &self,
+        pending: PendingSignIn,
+        user_agent: Arc<dyn UserAgent>,
+    ) -> Result<Session> {
+        let (client, id) = (self.clone(), pending.diagnostic_id().to_owned());
+        let shown = async move { client.show(&pending, user_agent).await };
+        self.0.context.run_as(&id, shown).await
+    }
+
     /// Begins a sign-in and returns before any browser is opened: the pending sign-in is in storage, and the
     /// loopback listener, if the redirect is a loopback one, is open. A sign-in that this client still waits for
     /// ends as [`ErrorKind::Superseded`].

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::http::{FfiHttpTransport, ForeignHttp};
 use super::storage::{FfiSecureStorage, ForeignStorage};
-use crate::adapters::memory::MemoryStorage;
 use crate::client::ClientBuilder;
+use crate::client::built_in::BuiltInStorage;
 use crate::error::Result;
 use crate::ports::SecureStorage;
 
@@ -78,73 +78,18 @@ impl FfiHttp {
 
 impl FfiStorage {
     pub(super) fn open(self) -> Result<Arc<dyn SecureStorage>> {
-        match self {
-            Self::Platform { storage } => Ok(Arc::new(ForeignStorage::new(storage)?)),
-            Self::Memory => Ok(Arc::new(MemoryStorage::default())),
-            Self::Keychain { app_id, directory } => keychain(app_id, directory),
-            Self::EncryptedFile { directory, key } => encrypted_file(&directory, key),
-        }
+        let built_in = match self {
+            Self::Platform { storage } => return Ok(Arc::new(ForeignStorage::new(storage)?)),
+            Self::Memory => BuiltInStorage::Memory,
+            Self::Keychain { app_id, directory } => BuiltInStorage::Keychain { app_id, directory },
+            Self::EncryptedFile { directory, key } => match key {
+                FfiFileKey::Passphrase { text } => BuiltInStorage::by_passphrase(directory, text)?,
+                FfiFileKey::Bytes { bytes } => BuiltInStorage::by_bytes(directory, bytes)?,
+                FfiFileKey::BesideTheRecords => BuiltInStorage::beside_the_records(directory)?,
+            },
+        };
+        built_in.open()
     }
-}
-
-#[cfg(feature = "keyring")]
-#[cfg(not(any(target_os = "android", target_os = "ios")))]
-fn keychain(app_id: String, directory: Option<String>) -> Result<Arc<dyn SecureStorage>> {
-    let mut builder = crate::adapters::keychain::KeychainStorage::builder(app_id);
-    if let Some(directory) = directory {
-        builder = builder.directory(directory);
-    }
-    Ok(Arc::new(builder.build()?))
-}
-
-#[cfg(any(not(feature = "keyring"), target_os = "android", target_os = "ios"))]
-fn keychain(_: String, _: Option<String>) -> Result<Arc<dyn SecureStorage>> {
-    Err(not_built_in("the keychain", "keyring"))
-}
-
-#[cfg(feature = "encrypted-file")]
-fn encrypted_file(directory: &str, key: FfiFileKey) -> Result<Arc<dyn SecureStorage>> {
-    use crate::adapters::encrypted_file::EncryptedFileStorage;
-    use crate::adapters::key_file::FileKey;
-    use crate::secret::Secret;
-    let key = match key {
-        FfiFileKey::Passphrase { text } => FileKey::Passphrase(Secret::new(text)),
-        FfiFileKey::Bytes { bytes } => {
-            let bytes = zeroize::Zeroizing::new(bytes);
-            FileKey::Bytes(<[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| {
-                storage_error(
-                    "storage_key_length",
-                    "the key of the encrypted files must be 32 bytes".to_owned(),
-                )
-            })?)
-        }
-        FfiFileKey::BesideTheRecords => FileKey::BesideTheRecords,
-    };
-    Ok(Arc::new(EncryptedFileStorage::open(directory, key)?))
-}
-
-#[cfg(not(feature = "encrypted-file"))]
-fn encrypted_file(_: &str, _: FfiFileKey) -> Result<Arc<dyn SecureStorage>> {
-    Err(not_built_in("encrypted files", "encrypted-file"))
-}
-
-#[cfg(any(not(feature = "keyring"), target_os = "android", target_os = "ios"))]
-fn not_built_in(what: &str, feature: &str) -> crate::error::Error {
-    storage_error(
-        "storage_not_built_in",
-        format!("storage by {what} needs a library with the feature `{feature}`"),
-    )
-}
-
-#[cfg(any(
-    feature = "encrypted-file",
-    not(feature = "keyring"),
-    target_os = "android",
-    target_os = "ios"
-))]
-fn storage_error(code: &'static str, message: String) -> crate::error::Error {
-    use crate::error::{Error, ErrorKind, Stage};
-    Error::new(ErrorKind::Configuration, Stage::Storage, code, message)
 }
 
 impl fmt::Display for FfiFileKey {

@@ -7,7 +7,6 @@ use url::Host;
 
 use super::choices::{FfiHttp, FfiStorage};
 use super::config::{FfiConfig, FfiSignInOptions};
-use super::detached;
 use super::error::FfiError;
 use super::listener::{FfiListener, ForeignListener};
 use super::live::Live;
@@ -87,9 +86,9 @@ impl FfiClient {
     pub(crate) async fn sign_in(&self, options: FfiSignInOptions) -> Result<Arc<FfiSession>, FfiError> {
         let user_agent = self.client.user_agent()?;
         let pending = self.begin(options).await?;
-        let client = self.client.clone();
-        let session = detached(async move { client.show(&pending, user_agent).await }).await?;
-        Ok(FfiSession::new(session))
+        Ok(FfiSession::new(
+            self.client.show_aside(pending, user_agent).await?,
+        ))
     }
 
     /// Begins a sign-in: the pending sign-in is in storage before this returns, and the browser is the caller's affair.

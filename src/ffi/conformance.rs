@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::detached;
+use tokio::sync::oneshot;
+
 use super::error::FfiError;
 use super::http::{FfiHttpTransport, ForeignHttp};
+use crate::error::{Error, Stage};
 use crate::ports::http::conformance::{HttpSuite, Verdict};
 
 /// Servers that behave and misbehave, and what a transport must tell of them. For tests.
@@ -38,8 +40,18 @@ impl FfiHttpSuite {
     /// Runs every check, one after the other. Takes seconds.
     pub(crate) async fn run(&self, transport: Arc<dyn FfiHttpTransport>) -> Result<FfiHttpReport, FfiError> {
         let suite = Arc::clone(&self.0);
-        let work = async move { Ok(suite.run(Arc::new(ForeignHttp(transport))).await) };
-        let report = detached(work).await?;
+        let lost = |_| Error::internal(Stage::Configuration, "the suite did not end");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        let runtime = runtime
+            .map_err(|e| Error::internal(Stage::Configuration, format!("no runtime for the suite: {e}")))?;
+        let (done, report) = oneshot::channel();
+        // The suite blocks now and then, which nobody else is to feel.
+        std::thread::spawn(move || {
+            drop(done.send(runtime.block_on(suite.run(Arc::new(ForeignHttp(transport))))));
+        });
+        let report = report.await.map_err(lost)?;
         let mut told = FfiHttpReport {
             kept: Vec::new(),
             broken: Vec::new(),

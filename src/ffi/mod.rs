@@ -50,24 +50,4 @@ mod test_server;
 mod tests;
 mod user_agent;
 
-use std::future::Future;
-
-use tokio::sync::oneshot;
-
-use crate::adapters::executor::Executor;
-use crate::error::{Error, Result, Stage};
-use crate::ports::Spawner as _;
-
-/// Runs work on the core's executor and waits for it. A caller that stops waiting stops nothing.
-async fn detached<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-    let (done, outcome) = oneshot::channel();
-    Executor::shared()?.spawn(Box::pin(async move { drop(done.send(work.await)) }));
-    outcome.await.unwrap_or_else(|_| {
-        Err(Error::internal(
-            Stage::Session,
-            "the work did not end; this is a defect in Gatepass",
-        ))
-    })
-}
-
 uniffi::setup_scaffolding!("gatepass");

@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::client::unix_millis;
 use super::config::FfiTarget;
-use super::detached;
 use super::error::{FfiError, FfiErrorDetails};
 use super::http::millis;
 use super::live::Live;
@@ -238,10 +237,7 @@ impl FfiSession {
 
     /// Signs out here, durably, then at the server, then in the browser, as far as was asked for.
     pub(crate) async fn sign_out(&self, how: FfiSignOut) -> Result<FfiSignedOut, FfiError> {
-        let session = self.session.clone();
-        // What opens the browser is awaited, so it runs where a caller that stops waiting does not stop it.
-        let signed_out = detached(async move { session.sign_out(how.into()).await }).await?;
-        Ok(signed_out.into())
+        Ok(self.session.sign_out(how.into()).await?.into())
     }
 
     /// What a façade keeps to hand out without a call: the token in memory, whether it can still be used or not.

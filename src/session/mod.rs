@@ -38,10 +38,6 @@ pub(crate) mod knowledge;
 mod lease;
 pub(crate) mod listening;
 pub(crate) mod names;
-#[cfg_attr(
-    not(feature = "uniffi"),
-    allow(dead_code, reason = "only a façade keeps a copy")
-)]
 pub(crate) mod observer;
 mod pace;
 pub(crate) mod record;

@@ -175,6 +175,34 @@ fn kotlin(place: &Place) -> Result<()> {
     command.arg(property("gatepass.generated", &place.bindings().join("kotlin")));
     command.arg(property("gatepass.library", &place.library_for_jar()));
     command.current_dir(&place.root);
+    run::shown(command)?;
+    match interop_readiness(place) {
+        Readiness::Ready => kotlin_interop(place),
+        Readiness::NoCode(why) | Readiness::NotHere(why) => {
+            println!("not run: Kotlin at a certified server: {why}");
+            Ok(())
+        }
+        Readiness::NoToolchain(why) => {
+            println!("not run: Kotlin at a certified server: {why}");
+            Ok(())
+        }
+    }
+}
+
+/// A Kotlin program at a certified server, through a real browser.
+fn kotlin_interop(place: &Place) -> Result<()> {
+    let tests = place.at("target/kotlin/gatepass-tests");
+    let others = std::fs::read_to_string(tests.join("classpath")).context("Maven wrote no classpath")?;
+    let mut classpath = tests.join("test-classes").into_os_string();
+    for entry in std::env::split_paths(others.trim()) {
+        classpath.push(if cfg!(windows) { ";" } else { ":" });
+        classpath.push(entry);
+    }
+    let mut command = run::program("node", ["--test", "--test-reporter=spec", "kotlin.test.mjs"]);
+    command.current_dir(place.at("tests/interop"));
+    command
+        .env("GATEPASS_KOTLIN", classpath)
+        .env("CHROMIUM", steps::browser()?);
     run::shown(command)
 }
 

@@ -12,6 +12,10 @@ import java.net.Socket
 import java.net.SocketTimeoutException
 import java.net.UnknownHostException
 import java.security.cert.CertificateException
+import java.util.concurrent.ExecutorService
+import java.util.concurrent.SynchronousQueue
+import java.util.concurrent.ThreadFactory
+import java.util.concurrent.ThreadPoolExecutor
 import java.util.concurrent.TimeUnit
 import javax.net.ssl.SNIHostName
 import javax.net.ssl.SSLException
@@ -25,6 +29,7 @@ import okhttp3.Call
 import okhttp3.Callback
 import okhttp3.ConnectionPool
 import okhttp3.CookieJar
+import okhttp3.Dispatcher
 import okhttp3.EventListener
 import okhttp3.Interceptor
 import okhttp3.MediaType
@@ -60,7 +65,7 @@ public class OkHttpTransport @JvmOverloads constructor(client: OkHttpClient = Ok
         .hostnameVerifier(client.hostnameVerifier)
         .certificatePinner(client.certificatePinner)
         .connectionSpecs(client.connectionSpecs)
-        .dispatcher(okhttp3.Dispatcher(client.dispatcher.executorService))
+        .dispatcher(Dispatcher(daemons()))
         .retryOnConnectionFailure(false)
         .followRedirects(false)
         .followSslRedirects(false)
@@ -120,6 +125,12 @@ public class OkHttpTransport @JvmOverloads constructor(client: OkHttpClient = Ok
     } catch (e: IllegalArgumentException) {
         throw HttpFailure(Delivery.NOT_SENT, HttpFailureReason.INVALID_REQUEST)
     }
+}
+
+/** Threads that keep no program from its end: those of OkHttp's own stay for a minute. */
+private fun daemons(): ExecutorService {
+    val threads = ThreadFactory { work -> Thread(work, "gatepass-okhttp").apply { isDaemon = true } }
+    return ThreadPoolExecutor(0, Int.MAX_VALUE, 60, TimeUnit.SECONDS, SynchronousQueue(), threads)
 }
 
 /**
