@@ -40,17 +40,15 @@ import kotlinx.coroutines.future.future
  */
 public class Gatepass @GatepassPlatformApi constructor(config: GatepassConfig) : AutoCloseable {
     internal val clock: TokenClock = config.tokenClock
-    private val places = ConcurrentHashMap<String, SessionPlace>()
+    private val published = Published(clock)
     private val sessions = ConcurrentHashMap<String, Known>()
-    private val states = MutableStateFlow<SessionState>(SessionState.Loading)
-    private val happened = MutableSharedFlow<SessionEvent>(0, 64, BufferOverflow.DROP_OLDEST)
     private val futures = CoroutineScope(SupervisorJob() + Dispatchers.Default)
     private val client: FfiClient = calling {
         FfiClient(
             config.toFfi(),
             config.transport?.let { FfiHttp.Platform(ForeignTransport(it)) } ?: FfiHttp.BuiltIn,
             config.storage.ffi,
-            Listener(),
+            published,
             config.browser?.let(::ForeignBrowser),
         )
     }
@@ -66,10 +64,10 @@ public class Gatepass @GatepassPlatformApi constructor(config: GatepassConfig) :
      * set on a thread of the core's, so a collector must not block in a dispatcher that runs it there and then
      * (`Dispatchers.Unconfined`).
      */
-    public val state: StateFlow<SessionState> = states.asStateFlow()
+    public val state: StateFlow<SessionState> = published.state.asStateFlow()
 
     /** What happens to the sessions, from the subscription on. A collector that is slow misses the oldest beyond 64. */
-    public val events: SharedFlow<SessionEvent> = happened.asSharedFlow()
+    public val events: SharedFlow<SessionEvent> = published.events.asSharedFlow()
 
     /**
      * Signs the user in: opens the browser, waits for the redirect, and stores the session. A sign-in that is under way
@@ -201,7 +199,7 @@ public class Gatepass @GatepassPlatformApi constructor(config: GatepassConfig) :
             if (known != null && known.epoch >= info.epoch) return@compute known
             val claims = info.claimsJson?.let { json -> info.subject?.let { Claims(it, json) } }
             val session = Session(
-                this, ffi, placeOf(info.id), info.epoch, info.id, info.issuer, claims, info.scope,
+                this, ffi, published.placeOf(info.id), info.epoch, info.id, info.issuer, claims, info.scope,
                 info.signedInAtUnixMillis,
             )
             Known(info.epoch, session)
@@ -210,29 +208,36 @@ public class Gatepass @GatepassPlatformApi constructor(config: GatepassConfig) :
         return known.session
     }
 
-    private fun placeOf(id: String): SessionPlace = places.computeIfAbsent(id) { SessionPlace() }
-
     private class Known(val epoch: ULong, val session: Session)
+}
+
+/**
+ * The copy of what the core publishes. The core holds it for as long as the client lives, so it holds no client: one that
+ * nobody has any more goes with the garbage, although nobody closed it.
+ */
+private class Published(private val clock: TokenClock) : FfiListener {
+    val state = MutableStateFlow<SessionState>(SessionState.Loading)
+    val events = MutableSharedFlow<SessionEvent>(0, 64, BufferOverflow.DROP_OLDEST)
+    private val places = ConcurrentHashMap<String, SessionPlace>()
+    private var latest = 0uL
+
+    fun placeOf(id: String): SessionPlace = places.computeIfAbsent(id) { SessionPlace() }
 
     /** Called on the one thread of the core, before whoever waits for a change goes on. */
-    private inner class Listener : FfiListener {
-        private var latest = 0uL
-
-        override fun published(publication: FfiPublication) {
-            synchronized(this) {
-                if (publication.order <= latest) return
-                latest = publication.order
-            }
-            publication.session?.let { session ->
-                val place = placeOf(session.id)
-                place.copy.set(session.snapshot?.let { TokenCopy.of(it, session.epoch, clock) })
-                place.state.value = session.state.toState()
-            }
-            states.value = publication.state.toState()
+    override fun published(publication: FfiPublication) {
+        synchronized(this) {
+            if (publication.order <= latest) return
+            latest = publication.order
         }
-
-        override fun event(sessionId: String?, event: FfiSessionEvent) {
-            happened.tryEmit(event.toEvent(sessionId))
+        publication.session?.let { session ->
+            val place = placeOf(session.id)
+            place.copy.set(session.snapshot?.let { TokenCopy.of(it, session.epoch, clock) })
+            place.state.value = session.state.toState()
         }
+        state.value = publication.state.toState()
+    }
+
+    override fun event(sessionId: String?, event: FfiSessionEvent) {
+        events.tryEmit(event.toEvent(sessionId))
     }
 }

@@ -29,4 +29,36 @@ class ApiTest {
             assertTrue("io/gatepass/ffi" !in now.toString(), module)
         }
     }
+
+    @Test
+    fun `every public name says what it is`() {
+        val silent = ArrayList<String>()
+        for (module in listOf("gatepass-core", "gatepass-jvm", "gatepass-okhttp")) {
+            for (file in File(project, "$module/src/main").walk().filter { it.extension == "kt" }) {
+                var above = ""
+                file.readLines().forEachIndexed { number, line ->
+                    val text = line.trim()
+                    if (text.startsWith("public ") && !above.endsWith("*/")) {
+                        silent += "${file.name}:${number + 1}: $text"
+                    }
+                    // An annotation stands between the two.
+                    if (text.isNotEmpty() && !text.startsWith("@")) above = text
+                }
+            }
+        }
+        assertEquals(emptyList<String>(), silent)
+    }
+
+    @Test
+    fun `the values of enums say what they are`() {
+        val bare = Regex("""^ +[A-Z_]+,$""")
+        for (file in File(project, "gatepass-core/src/main").walk().filter { it.extension == "kt" }) {
+            val lines = file.readLines()
+            for ((number, line) in lines.withIndex()) {
+                if (bare.matches(line)) {
+                    assertTrue(lines[number - 1].trim().endsWith("*/"), "${file.name}:${number + 1}: $line")
+                }
+            }
+        }
+    }
 }

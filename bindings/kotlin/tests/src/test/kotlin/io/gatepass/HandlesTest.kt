@@ -17,6 +17,8 @@ class HandlesTest {
             gatepass.signIn()
             repeat(100) { gatepass.session() }
             gatepass.beginSignIn()
+            // One that nobody keeps, and nobody closes.
+            forget(world)
         }
         // Sessions that were replaced, and the sign-in that nobody closed, go with the garbage.
         repeat(500) {
@@ -25,5 +27,14 @@ class HandlesTest {
             delay(20)
         }
         assertEquals(0uL, ffiLiveHandles())
+    }
+
+    private suspend fun forget(world: World) {
+        val config = GatepassConfig(world.server.issuer(), world.server.clientId()).apply {
+            allowHttpOnLoopback(AllowHttpOnLoopback)
+            redirect = REDIRECT
+            browser = world.browser
+        }
+        Gatepass(config).signIn().refresh()
     }
 }
