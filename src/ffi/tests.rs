@@ -491,7 +491,7 @@ struct Browser(Arc<FfiTestServer>);
 
 #[async_trait]
 impl FfiUserAgent for Browser {
-    async fn open(&self, request: FfiUserAgentRequest) -> Result<FfiUserAgentReturn, FfiUserAgentFailure> {
+    async fn show(&self, request: FfiUserAgentRequest) -> Result<FfiUserAgentReturn, FfiUserAgentFailure> {
         assert!(!format!("{request} {request:?}").contains("state="));
         if request.url.contains("response_type") {
             let url = self.0.browser_sign_in(request.url).await.unwrap();
@@ -507,7 +507,7 @@ struct Closed(FfiUserAgentFailure);
 
 #[async_trait]
 impl FfiUserAgent for Closed {
-    async fn open(&self, _: FfiUserAgentRequest) -> Result<FfiUserAgentReturn, FfiUserAgentFailure> {
+    async fn show(&self, _: FfiUserAgentRequest) -> Result<FfiUserAgentReturn, FfiUserAgentFailure> {
         match self.0 {
             FfiUserAgentFailure::Failed => Ok(FfiUserAgentReturn::Opened),
             failure => Err(failure),

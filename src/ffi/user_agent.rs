@@ -9,6 +9,8 @@ use crate::ports::{UserAgent, UserAgentFailure, UserAgentRequest, UserAgentRetur
 
 /// Opens a URL in the platform's browser, for a sign-in and for ending a session at the server.
 ///
+/// (No method is named `open`: that is a keyword in Swift, which the C header of UniFFI does not survive.)
+///
 /// - Never a web view (RFC 8252 §8.12).
 /// - Completes when there is something to say: the redirect, that the browser was opened, or why not. May stay pending
 ///   while the user is busy; the core holds the deadline.
@@ -17,7 +19,7 @@ use crate::ports::{UserAgent, UserAgentFailure, UserAgentRequest, UserAgentRetur
 #[async_trait]
 pub(crate) trait FfiUserAgent: Send + Sync {
     /// Shows the page to the user.
-    async fn open(&self, request: FfiUserAgentRequest) -> Result<FfiUserAgentReturn, FfiUserAgentFailure>;
+    async fn show(&self, request: FfiUserAgentRequest) -> Result<FfiUserAgentReturn, FfiUserAgentFailure>;
 }
 
 /// What to show.
@@ -68,7 +70,7 @@ impl UserAgent for ForeignUserAgent {
             url: request.authorization_url,
             redirect_uri: request.redirect_uri,
         };
-        match self.0.open(request).await? {
+        match self.0.show(request).await? {
             FfiUserAgentReturn::Redirected { url } => Ok(UserAgentReturn::Redirected(url)),
             FfiUserAgentReturn::Opened => Ok(UserAgentReturn::Opened),
         }

@@ -50,7 +50,7 @@ public class BrowserFailure(
 
 /** The core's port, by way of the app's. */
 internal class ForeignBrowser(private val browser: Browser) : FfiUserAgent {
-    override suspend fun open(request: FfiUserAgentRequest): FfiUserAgentReturn = try {
+    override suspend fun show(request: FfiUserAgentRequest): FfiUserAgentReturn = try {
         when (val redirect = browser.open(request.url, request.redirectUri)) {
             null -> FfiUserAgentReturn.Opened
             else -> FfiUserAgentReturn.Redirected(redirect)
