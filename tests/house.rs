@@ -42,6 +42,7 @@ const FEW_MAY_SEE: &[(&str, &[&str], &str)] = &[
         "adapters",
         &[
             "src/client/builder.rs",    // wires them
+            "src/client/built_in.rs",   // opens those that a façade asks for by name
             "src/session/listening.rs", // opens the loopback listener of a sign-in or a sign-out
             "src/lib.rs",               // exports those that an app can choose
             "src/test_server/",         // runs on the system's clock unless given another

@@ -24,6 +24,7 @@ use crate::protocol::target::Target;
 use crate::protocol::text;
 use crate::session::OnUnknownOutcome;
 use crate::session::context::{Api, Context};
+use crate::session::observer::Observer;
 use crate::session::sessions::{Accounts, Sessions};
 
 /// How long a sign-in may take from the first URL to the redirect.
@@ -68,6 +69,7 @@ pub struct ClientBuilder {
     process_lock: Option<Arc<dyn ProcessLock>>,
     events: Option<Arc<dyn EventSink>>,
     user_agent: Option<Arc<dyn UserAgent>>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl ClientBuilder {
@@ -92,6 +94,7 @@ impl ClientBuilder {
             process_lock: None,
             events: None,
             user_agent: None,
+            observer: None,
         }
     }
 
@@ -276,6 +279,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Who keeps a copy of what is published.
+    #[cfg(feature = "uniffi")]
+    pub(crate) fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
     /// Checks the configuration and makes the client. Asks neither network nor storage; the default transport reads the
     /// root certificates of the system, and the first client of a process starts the thread of the core.
     ///
@@ -336,6 +346,7 @@ impl ClientBuilder {
         let mut context = Context::new(ports, issuer, self.client_id, policy, apis);
         context.post_logout_redirect = post_logout_redirect;
         context.on_unknown_outcome = self.on_unknown_outcome;
+        context.observer = self.observer;
         let context = Arc::new(context);
         let sessions = Sessions::new(Arc::clone(&context), self.accounts)?;
         Ok(Client(Arc::new(Inner {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 mod accept;
 pub(crate) mod builder;
+#[cfg(feature = "uniffi")]
+pub(crate) mod built_in;
 mod catch_up;
 mod exchange;
 pub(crate) mod flow;
@@ -26,11 +28,15 @@ use self::listening::LeftOpen;
 use self::pending::Attempt;
 use self::provisional::Look;
 use crate::error::{Error, Result};
+#[cfg(feature = "uniffi")]
+use crate::ports::UserAgent;
 use crate::ports::UserAgentFailure;
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::redirect::RedirectUri;
 use crate::protocol::scope::Scope;
 use crate::session::context::Context;
+#[cfg(feature = "uniffi")]
+use crate::session::context::{Api, no_user_agent};
 use crate::session::sessions::Sessions;
 use crate::session::{Session, SessionState};
 use crate::sync::{Watch, lock};
@@ -241,6 +247,19 @@ impl Client {
             .context
             .run(async move { inner.forget_everything().await })
             .await
+    }
+}
+
+#[cfg(feature = "uniffi")]
+impl Client {
+    /// What opens the browser, where anything can.
+    pub(crate) fn user_agent(&self) -> Result<Arc<dyn UserAgent>> {
+        self.0.context.ports.user_agent.clone().ok_or_else(no_user_agent)
+    }
+
+    /// The origins that tokens may be sent to, each with what its token is for.
+    pub(crate) fn apis(&self) -> &[Api] {
+        &self.0.context.apis
     }
 }
 

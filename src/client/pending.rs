@@ -148,7 +148,7 @@ impl Attempt {
     }
 }
 
-fn lost() -> Error {
+pub(super) fn lost() -> Error {
     Error::internal(
         Stage::UserAgent,
         "the sign-in did not end; this is a defect in Gatepass",
@@ -316,6 +316,28 @@ pub(super) struct CancelOnDrop(pub(super) Canceller);
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
+    }
+}
+
+/// A sign-in on its way to whoever began it. If they are gone nobody has its URL, and it is called off.
+pub(super) struct OnItsWay(Option<PendingSignIn>);
+
+impl OnItsWay {
+    pub(super) fn new(pending: PendingSignIn) -> Self {
+        Self(Some(pending))
+    }
+
+    /// `None` only if it had arrived before.
+    pub(super) fn arrived(mut self) -> Option<PendingSignIn> {
+        self.0.take()
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        if let Some(pending) = &self.0 {
+            pending.cancel();
+        }
     }
 }
 

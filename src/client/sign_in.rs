@@ -9,10 +9,10 @@ use zeroize::Zeroizing;
 use super::flow::{FlowRecord, Progress};
 use super::listening;
 use super::neighbours;
-use super::pending::{Attempt, CancelOnDrop, PendingSignIn, expired, superseded};
+use super::pending::{Attempt, CancelOnDrop, OnItsWay, PendingSignIn, expired, lost, superseded};
 use super::{Client, Inner};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::ports::{CommitOutcome, Generation, RecordKey, UserAgentRequest, UserAgentReturn};
+use crate::ports::{CommitOutcome, Generation, RecordKey, UserAgent, UserAgentRequest, UserAgentReturn};
 use crate::protocol::authorization::{AuthorizationRequest, SignInOptions};
 use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::par::{self, PushedRequest};
@@ -58,6 +58,15 @@ impl Client {
         let user_agent = user_agent.ok_or_else(no_user_agent)?;
         let pending = self.begin_sign_in(options).await?;
         let _cancel = CancelOnDrop(pending.canceller());
+        self.show(&pending, user_agent).await
+    }
+
+    /// Shows the browser a sign-in that was begun, and sees it to its end.
+    pub(crate) async fn show(
+        &self,
+        pending: &PendingSignIn,
+        user_agent: Arc<dyn UserAgent>,
+    ) -> Result<Session> {
         let request = UserAgentRequest::new(pending.authorization_url(), pending.redirect_uri());
         let returned = tokio::select! {
             biased;
@@ -86,11 +95,23 @@ impl Client {
         }
     }
 
+    /// As [`show`](Client::show), for a caller that may stop waiting: the sign-in goes on.
+    #[cfg(feature = "uniffi")]
+    pub(crate) async fn show_aside(
+        &self,
+        pending: PendingSignIn,
+        user_agent: Arc<dyn UserAgent>,
+    ) -> Result<Session> {
+        let (client, id) = (self.clone(), pending.diagnostic_id().to_owned());
+        let shown = async move { client.show(&pending, user_agent).await };
+        self.0.context.run_as(&id, shown).await
+    }
+
     /// Begins a sign-in and returns before any browser is opened: the pending sign-in is in storage, and the
     /// loopback listener, if the redirect is a loopback one, is open. A sign-in that this client still waits for
     /// ends as [`ErrorKind::Superseded`].
     ///
-    /// Safe to cancel.
+    /// Safe to cancel: a sign-in whose URL nobody has is called off.
     ///
     /// ```no_run
     /// # async fn example(client: gatepass::Client) -> gatepass::Result<()> {
@@ -107,10 +128,15 @@ impl Client {
         let inner = Arc::clone(&self.0);
         let id = self.0.context.new_diagnostic_id()?;
         let own = id.clone();
-        self.0
+        let begun = self
+            .0
             .context
-            .run_as(&id, async move { inner.begin(options, own).await })
-            .await
+            .run_as(
+                &id,
+                async move { inner.begin(options, own).await.map(OnItsWay::new) },
+            )
+            .await?;
+        begun.arrived().ok_or_else(lost)
     }
 
     /// Finishes a sign-in with the redirect that came back, in this process or a later one.

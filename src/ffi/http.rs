@@ -102,9 +102,15 @@ pub(crate) enum FfiDelivery {
 /// What failed in an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub(crate) enum FfiHttpFailureReason {
-    /// The name did not resolve, or no connection could be made.
+    /// The name of the server did not resolve.
+    NameNotResolved,
+    /// No connection could be made.
     Connect,
-    /// The TLS handshake failed.
+    /// The proxy could not be reached, or opened no connection to the server.
+    Proxy,
+    /// The server's certificate is not trusted, not valid now, or for another host.
+    TlsCertificate,
+    /// The TLS handshake failed for another reason.
     Tls,
     /// The deadline passed.
     Timeout,
@@ -112,6 +118,8 @@ pub(crate) enum FfiHttpFailureReason {
     ConnectionLost,
     /// The answer was longer than allowed.
     BodyTooLarge,
+    /// What came is not HTTP.
+    InvalidAnswer,
     /// The transport refused to send the request as given.
     InvalidRequest,
     /// Anything else.
@@ -222,7 +230,18 @@ impl From<FfiHttpFailure> for HttpFailure {
             FfiDelivery::UnknownOutcome => Delivery::UnknownOutcome,
         };
         let (reason, detail) = match reason {
+            FfiHttpFailureReason::NameNotResolved => {
+                (HttpFailureReason::NameNotResolved, "the name did not resolve")
+            }
             FfiHttpFailureReason::Connect => (HttpFailureReason::Connect, "no connection could be made"),
+            FfiHttpFailureReason::Proxy => (HttpFailureReason::Proxy, "the proxy opened no connection"),
+            FfiHttpFailureReason::TlsCertificate => (
+                HttpFailureReason::TlsCertificate,
+                "the server's certificate is not trusted",
+            ),
+            FfiHttpFailureReason::InvalidAnswer => {
+                (HttpFailureReason::InvalidAnswer, "what came is not HTTP")
+            }
             FfiHttpFailureReason::Tls => (HttpFailureReason::Tls, "the TLS handshake failed"),
             FfiHttpFailureReason::Timeout => (HttpFailureReason::Timeout, "the deadline passed"),
             FfiHttpFailureReason::ConnectionLost => {
@@ -387,7 +406,20 @@ mod tests {
     async fn a_failure_keeps_what_it_knows() {
         let failed = |delivery, reason| Some(Err(FfiHttpFailure::Failed { delivery, reason }));
         for (reason, core) in [
+            (
+                FfiHttpFailureReason::NameNotResolved,
+                HttpFailureReason::NameNotResolved,
+            ),
             (FfiHttpFailureReason::Connect, HttpFailureReason::Connect),
+            (FfiHttpFailureReason::Proxy, HttpFailureReason::Proxy),
+            (
+                FfiHttpFailureReason::TlsCertificate,
+                HttpFailureReason::TlsCertificate,
+            ),
+            (
+                FfiHttpFailureReason::InvalidAnswer,
+                HttpFailureReason::InvalidAnswer,
+            ),
             (FfiHttpFailureReason::Tls, HttpFailureReason::Tls),
             (FfiHttpFailureReason::Timeout, HttpFailureReason::Timeout),
             (

@@ -32,10 +32,15 @@ macro_rules! debug_as_display {
 }
 use debug_as_display;
 
+mod choices;
 mod client;
 mod config;
+#[cfg(feature = "conformance")]
+mod conformance;
 mod error;
 mod http;
+mod listener;
+mod live;
 mod session;
 mod storage;
 #[cfg(feature = "test-server")]
@@ -43,5 +48,6 @@ mod test_server;
 #[cfg(test)]
 #[cfg(all(feature = "http", feature = "test-server"))]
 mod tests;
+mod user_agent;
 
 uniffi::setup_scaffolding!("gatepass");

@@ -35,6 +35,14 @@ pub(crate) trait FfiSecureStorage: Send + Sync {
     /// The names of the records that exist and begin with this.
     fn list(&self, prefix: String) -> Result<Vec<String>, FfiStorageFailure>;
 
+    /// Sees to it that the next commit of up to so many bytes to this record finds room. Nothing to do where storage never is
+    /// the first to be full.
+    fn reserve(&self, key: String, bytes: u64) -> Result<(), FfiStorageFailure>;
+
+    /// Names the device that the records are on, where a copy of them can come to another one; absent where they cannot, or
+    /// nobody can tell. Constant, no I/O: asked once, from the caller's thread.
+    fn device(&self) -> Result<Option<String>, FfiStorageFailure>;
+
     /// Names the place of the records: the same text for every storage object in this process that reaches the same
     /// ones, another for every other. Constant, no I/O: asked once, from the caller's thread.
     fn place(&self) -> Result<String, FfiStorageFailure>;
@@ -83,17 +91,24 @@ pub(super) struct ForeignStorage {
     foreign: Arc<dyn FfiSecureStorage>,
     /// Asked for once: UniFFI wraps a foreign object anew each time it crosses, so that its address says nothing.
     place: String,
+    device: Option<String>,
 }
 
 impl ForeignStorage {
     pub(super) fn new(foreign: Arc<dyn FfiSecureStorage>) -> Result<Self> {
-        let place = foreign.place().map_err(|_| {
+        let silent = |_| {
             Error::internal(
                 Stage::Storage,
                 "the platform's storage does not say where its records are",
             )
-        })?;
-        Ok(Self { foreign, place })
+        };
+        let place = foreign.place().map_err(silent)?;
+        let device = foreign.device().map_err(silent)?;
+        Ok(Self {
+            foreign,
+            place,
+            device,
+        })
     }
 }
 
@@ -125,8 +140,17 @@ impl SecureStorage for ForeignStorage {
         Ok(ours.filter_map(|name| RecordKey::new(name)).collect())
     }
 
+    fn reserve(&self, key: &RecordKey, bytes: usize) -> Result<(), StorageFailure> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        Ok(self.foreign.reserve(key.as_str().to_owned(), bytes)?)
+    }
+
     fn place(&self) -> Option<String> {
         Some(self.place.clone())
+    }
+
+    fn device(&self) -> Option<String> {
+        self.device.clone()
     }
 }
 
@@ -237,6 +261,15 @@ mod tests {
             Ok(vec!["here".to_owned(), "he rules".to_owned(), "there".to_owned()])
         }
 
+        fn reserve(&self, key: String, bytes: u64) -> Result<(), FfiStorageFailure> {
+            assert_eq!((key.as_str(), bytes), ("here", 4096));
+            self.0
+        }
+
+        fn device(&self) -> Result<Option<String>, FfiStorageFailure> {
+            Ok(Some("this one".to_owned()))
+        }
+
         fn place(&self) -> Result<String, FfiStorageFailure> {
             Ok("here".to_owned())
         }
@@ -270,6 +303,11 @@ mod tests {
         let outcome = storage.remove(&key("absent"), Generation(3));
         assert!(matches!(outcome, Ok(CommitOutcome::Conflict(None))));
         assert_eq!(storage.list("he").unwrap(), [key("here")]);
+        storage.reserve(&key("here"), 4096).unwrap();
+        assert_eq!(
+            (storage.place(), storage.device()),
+            (Some("here".to_owned()), Some("this one".to_owned()))
+        );
     }
 
     #[test]
@@ -288,6 +326,7 @@ mod tests {
                 storage.commit(&key, Generation(7), b"new").unwrap_err(),
                 storage.remove(&key, Generation(7)).unwrap_err(),
                 storage.list("").unwrap_err(),
+                storage.reserve(&key, 4096).unwrap_err(),
             ];
             for core in failures {
                 let kept = match failure {

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::http::{HeaderValue, Method, StatusCode, header};
@@ -13,8 +14,10 @@ use tracing::{Instrument as _, debug, debug_span, warn};
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::SessionState;
 use super::knowledge::Knowledge;
 use super::names::{Names, device};
+use super::observer::{Observer, Publication, PublishedSession};
 use super::rotation::OnUnknownOutcome;
 use super::server_clock::ServerClock;
 use crate::error::{Delivery, Error, ErrorKind, Result, Stage};
@@ -43,6 +46,9 @@ pub(crate) struct Context {
     pub(crate) names: Names,
     pub(crate) post_logout_redirect: Option<RedirectUri>,
     pub(crate) on_unknown_outcome: OnUnknownOutcome,
+    /// Who keeps a copy of what is published.
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    publications: AtomicU64,
     pub(super) knowledge: Knowledge,
     pub(super) server_clock: ServerClock,
     busy: watch::Sender<usize>,
@@ -90,6 +96,8 @@ impl Context {
             names: Names::new(issuer.as_str(), &client_id),
             post_logout_redirect: None,
             on_unknown_outcome: OnUnknownOutcome::default(),
+            observer: None,
+            publications: AtomicU64::new(0),
             ports,
             issuer,
             client_id,
@@ -104,6 +112,22 @@ impl Context {
     /// A digest of the name of this device, where storage can name it.
     pub(crate) fn device(&self) -> Option<String> {
         self.ports.storage.device().map(|name| device(&name))
+    }
+
+    /// Tells whoever keeps a copy what is published now: `look` reads it, after the change. To be called with no lock held.
+    pub(super) fn show(&self, look: impl FnOnce() -> (SessionState, Option<PublishedSession>)) {
+        let Some(observer) = &self.observer else {
+            return;
+        };
+        let order = self.publications.fetch_add(1, Ordering::SeqCst).saturating_add(1);
+        let (state, session) = look();
+        observer.published(Publication {
+            order,
+            state,
+            session,
+            boot_millis: self.ports.clock.boot_millis(),
+            unix_millis: self.ports.clock.unix_millis(),
+        });
     }
 
     /// Which token belongs to this URL; `None` if none does.

@@ -38,6 +38,7 @@ pub(crate) mod knowledge;
 mod lease;
 pub(crate) mod listening;
 pub(crate) mod names;
+pub(crate) mod observer;
 mod pace;
 pub(crate) mod record;
 mod refresh;
@@ -362,6 +363,19 @@ impl Session {
             }
             None => self.slot.refreshed(self.epoch, target, 0, Want::Now).await,
         }
+    }
+
+    /// The boot clock and the wall clock.
+    #[cfg(feature = "uniffi")]
+    pub(crate) fn now(&self) -> (u64, i64) {
+        let clock = &self.slot.context.ports.clock;
+        (clock.boot_millis(), clock.unix_millis())
+    }
+
+    /// Which sign-in this is of the session's place: a handle of an earlier one never gives a token of a later one.
+    #[cfg(feature = "uniffi")]
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Names this session, to find it again among several and to match [`SessionEvent`]s with it. The same after every

@@ -124,6 +124,7 @@ impl Sessions {
         }
         if sessions.is_empty() {
             self.overview.nobody();
+            self.context.show(|| (self.overview.state(), None));
         }
         self.all_were_read.store(true, Ordering::SeqCst);
         sessions.sort_by_key(|session| std::cmp::Reverse(session.since_unix_millis));
@@ -193,6 +194,11 @@ impl Overview {
             self.tell(SessionState::SignedOut);
         }
         drop(states);
+    }
+
+    /// Whether anybody is signed in, as far as is known.
+    pub(super) fn state(&self) -> SessionState {
+        *self.sender.borrow()
     }
 
     fn tell(&self, state: SessionState) {

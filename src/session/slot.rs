@@ -9,6 +9,7 @@ use super::context::{COMMIT_ATTEMPTS, Context, contended};
 use super::flight::Flight;
 use super::gate;
 use super::lease::SeenBusy;
+use super::observer::PublishedSession;
 use super::pace::Pace;
 use super::record::{SessionRecord, Standing};
 use super::sessions::Overview;
@@ -16,6 +17,7 @@ use super::snapshot::Published;
 use super::{Session, SessionState};
 use crate::error::{EndReason, Error, ErrorKind, Result};
 use crate::ports::{RecordKey, SessionEvent, SessionId, Stored};
+use crate::protocol::target::Target;
 use crate::sync::{Watch, lock};
 
 /// What a record says, as an app is told.
@@ -84,13 +86,30 @@ impl Slot {
 
     /// Makes a record, which is durable, visible to everybody. An older one than the last is passed over.
     pub(crate) fn publish(&self, record: &SessionRecord) {
-        let mut newest = lock(&self.newest);
-        if (record.epoch, record.generation) < *newest {
-            return;
+        {
+            let mut newest = lock(&self.newest);
+            if (record.epoch, record.generation) < *newest {
+                return;
+            }
+            *newest = (record.epoch, record.generation);
+            self.published.store(record, &*self.context.ports.clock);
+            self.set_state(state_of(&record.standing));
         }
-        *newest = (record.epoch, record.generation);
-        self.published.store(record, &*self.context.ports.clock);
-        self.set_state(state_of(&record.standing));
+        self.show();
+    }
+
+    /// Tells whoever keeps a copy what is published here now.
+    fn show(&self) {
+        self.context.show(|| {
+            let newest = lock(&self.newest);
+            let session = PublishedSession {
+                id: self.id.clone(),
+                epoch: newest.0,
+                state: *self.state.borrow(),
+                snapshot: self.published.load(&Target::default()),
+            };
+            (self.overview.state(), Some(session))
+        });
     }
 
     fn set_state(&self, state: SessionState) {
@@ -109,6 +128,7 @@ impl Slot {
         });
         if set {
             self.overview.set(&self.key, state);
+            self.show();
         }
     }
 
@@ -125,9 +145,12 @@ impl Slot {
 
     /// Says that storage has lost the record, which a second read has confirmed.
     pub(super) fn publish_lost(&self) {
-        let _newest = lock(&self.newest);
-        self.published.clear();
-        self.set_state(SessionState::Ended(EndReason::StorageLost));
+        {
+            let _newest = lock(&self.newest);
+            self.published.clear();
+            self.set_state(SessionState::Ended(EndReason::StorageLost));
+        }
+        self.show();
     }
 
     /// The least epoch and generation of what is written next: later than any that was seen here, and than what storage

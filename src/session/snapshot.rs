@@ -83,6 +83,12 @@ impl Snapshot {
         self.usable_until
     }
 
+    /// From when on a caller gets a new one first, by the boot clock; `u64::MAX` if the server did not say.
+    #[cfg(feature = "uniffi")]
+    pub(crate) fn refresh_at(&self) -> u64 {
+        self.refresh_at
+    }
+
     /// When the token expires, by the boot clock, if the server said.
     pub(crate) fn expires_at(&self) -> Option<u64> {
         self.expires_at

@@ -60,6 +60,26 @@ async fn an_exchange_that_was_superseded_still_ends_its_own_call() {
     assert_eq!(second.wait().await.unwrap_err().kind(), ErrorKind::Cancelled);
 }
 
+/// Whoever stops waiting before they have the URL has nothing to cancel with.
+#[tokio::test]
+async fn a_sign_in_whose_caller_goes_before_it_has_begun_is_called_off() {
+    let world = World::new();
+    let client = world.client();
+    let metadata = world
+        .net
+        .answer_document_later("/.well-known/openid-configuration");
+    let caller = tokio::spawn({
+        let client = client.clone();
+        async move { client.begin_sign_in(SignInOptions::default()).await.map(drop) }
+    });
+    world.net.until_sent("/.well-known/openid-configuration", 1).await;
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    metadata.send(world.net.metadata()).ok().unwrap();
+    client.drain().await;
+    assert_eq!(world.disk.flows(), 0, "nothing of it is left on disk");
+}
+
 #[tokio::test]
 async fn a_claim_that_may_have_been_written_ends_the_attempt() {
     for lie in [true, false] {

@@ -411,6 +411,11 @@ impl Net {
         send
     }
 
+    /// The metadata, for an answer that comes later.
+    pub(crate) fn metadata(&self) -> Answer {
+        json_answer(200, metadata())
+    }
+
     /// The document at this path comes again.
     pub(crate) fn answer_as_ever(&self, path: &str) {
         self.instead.lock().unwrap().remove(path);

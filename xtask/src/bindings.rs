@@ -1,7 +1,7 @@
 //! The library for other languages, and the Kotlin and Swift that UniFFI generates from it.
 //!
-//! One build, one set of folders under `target/bindings`: `native/` holds the shared library, `kotlin/` the
-//! Kotlin sources, `swift/GatepassCore` the Swift source and `swift/GatepassFFI` the C module it imports.
+//! One build, one set of folders under `target/bindings`: `native/` holds the shared library, `jar/` the same where JNA
+//! looks for it in a JAR, `kotlin/` the Kotlin sources, `swift/GatepassCore` the Swift source and `swift/GatepassFFI` the C module it imports.
 //! The Maven project and `Package.swift` read exactly these.
 
 use std::fs;
@@ -41,9 +41,9 @@ pub(crate) fn bindgen(place: &Place, arguments: &BindgenArguments) -> Result<()>
     Ok(())
 }
 
-/// For the tests: the library has the test server inside, so that one process is the whole world.
+/// For the tests: what a desktop has, and the test server inside, so that one process is the whole world.
 pub(crate) fn build_for_tests(place: &Place) -> Result<()> {
-    let features = "uniffi,test-server".to_owned();
+    let features = "uniffi,http,keyring,loopback,test-server,conformance".to_owned();
     bindgen(place, &BindgenArguments { features })
 }
 
@@ -75,7 +75,26 @@ fn build_library(place: &Place, features: &str) -> Result<PathBuf> {
     fs::create_dir_all(&native).with_context(|| format!("creating {}", native.display()))?;
     let library = native.join(name);
     fs::copy(&built, &library).with_context(|| format!("copying {}", built.display()))?;
+
+    let jar = emptied(place.library_for_jar())?.join(jna_platform());
+    fs::create_dir_all(&jar).with_context(|| format!("creating {}", jar.display()))?;
+    let packed = jar.join(library.file_name().unwrap_or_default());
+    fs::copy(&built, &packed).with_context(|| format!("copying {}", built.display()))?;
     Ok(library)
+}
+
+/// The folder in a JAR where JNA looks for the library of this kind of machine.
+fn jna_platform() -> String {
+    let system = match std::env::consts::OS {
+        "macos" => "darwin",
+        "windows" => "win32",
+        other => other,
+    };
+    let machine = match std::env::consts::ARCH {
+        "x86_64" => "x86-64",
+        other => other,
+    };
+    format!("{system}-{machine}")
 }
 
 fn generate_kotlin(place: &Place, library: &Path) -> Result<()> {

@@ -55,4 +55,9 @@ impl Place {
     pub(crate) fn bindings(&self) -> PathBuf {
         self.at("target/bindings")
     }
+
+    /// The library where a JAR has it.
+    pub(crate) fn library_for_jar(&self) -> PathBuf {
+        self.at("target/bindings/jar")
+    }
 }

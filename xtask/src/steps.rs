@@ -116,7 +116,7 @@ pub(crate) fn of(place: &Place, part: Part) -> Vec<Step> {
     match part {
         Part::Kotlin => vec![Step {
             what: "Maven artifacts of bindings/kotlin".into(),
-            missing: |place| pom(place).is_file() && !is_stamped(&pom(place), &maven_stamp(place)),
+            missing: |place| poms(place).iter().any(|(pom, stamp)| !is_stamped(pom, stamp)),
             work: fetch_maven_artifacts,
         }],
         Part::Swift => vec![Step {
@@ -334,19 +334,33 @@ pub(crate) fn llvm_tool(name: &str) -> Result<PathBuf> {
     Ok(tool)
 }
 
-fn pom(place: &Place) -> PathBuf {
-    place.at("bindings/kotlin/pom.xml")
-}
-
-fn maven_stamp(place: &Place) -> PathBuf {
-    place.at("target/setup/pom.xml")
+/// The Maven projects of bindings/kotlin, each with its stamp.
+fn poms(place: &Place) -> Vec<(PathBuf, PathBuf)> {
+    let project = place.at("bindings/kotlin");
+    let modules = fs::read_dir(&project).into_iter().flatten().flatten();
+    let folders = std::iter::once(project).chain(modules.map(|module| module.path()));
+    folders
+        .filter(|folder| folder.join("pom.xml").is_file())
+        .map(|folder| {
+            let name = folder
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let stamp = place.at("target/setup").join(format!("{name}.pom.xml"));
+            (folder.join("pom.xml"), stamp)
+        })
+        .collect()
 }
 
 fn fetch_maven_artifacts(place: &Place) -> Result<()> {
     let mut command = run::program("mvn", ["-q", "-B", MAVEN_GO_OFFLINE, "-f"]);
-    command.arg(pom(place));
+    command.arg(place.at("bindings/kotlin/pom.xml"));
     run::quiet(command)?;
-    stamp(&pom(place), &maven_stamp(place))
+    for (pom, done) in poms(place) {
+        stamp(&pom, &done)?;
+    }
+    Ok(())
 }
 
 fn npm_lock(place: &Place) -> PathBuf {

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::place::Place;
@@ -163,13 +163,46 @@ fn rust(place: &Place) -> Result<()> {
 
 fn kotlin(place: &Place) -> Result<()> {
     bindings::build_for_tests(place)?;
+    // Maven leaves the classes of a source that is gone, tests among them.
+    let built = place.at("target/kotlin");
+    if built.exists() {
+        std::fs::remove_dir_all(&built).with_context(|| format!("emptying {}", built.display()))?;
+    }
     // Not -q, which would silence the number of tests as well; without a terminal Maven's
     // transfer lines are the noise, and they have a switch of their own.
     let mut command = run::program("mvn", ["-B", "--no-transfer-progress", "test", "-f"]);
     command.arg(place.at("bindings/kotlin/pom.xml"));
     command.arg(property("gatepass.generated", &place.bindings().join("kotlin")));
-    command.arg(property("gatepass.native", &place.bindings().join("native")));
+    command.arg(property("gatepass.library", &place.library_for_jar()));
     command.current_dir(&place.root);
+    run::shown(command)?;
+    match interop_readiness(place) {
+        Readiness::Ready => kotlin_interop(place),
+        Readiness::NoCode(why) | Readiness::NotHere(why) => {
+            println!("not run: Kotlin at a certified server: {why}");
+            Ok(())
+        }
+        Readiness::NoToolchain(why) => {
+            println!("not run: Kotlin at a certified server: {why}");
+            Ok(())
+        }
+    }
+}
+
+/// A Kotlin program at a certified server, through a real browser.
+fn kotlin_interop(place: &Place) -> Result<()> {
+    let tests = place.at("target/kotlin/gatepass-tests");
+    let others = std::fs::read_to_string(tests.join("classpath")).context("Maven wrote no classpath")?;
+    let mut classpath = tests.join("test-classes").into_os_string();
+    for entry in std::env::split_paths(others.trim()) {
+        classpath.push(if cfg!(windows) { ";" } else { ":" });
+        classpath.push(entry);
+    }
+    let mut command = run::program("node", ["--test", "--test-reporter=spec", "kotlin.test.mjs"]);
+    command.current_dir(place.at("tests/interop"));
+    command
+        .env("GATEPASS_KOTLIN", classpath)
+        .env("CHROMIUM", steps::browser()?);
     run::shown(command)
 }
 

@@ -20,7 +20,7 @@ private let secret = "hunter2-refresh-token"
     #expect(!everything(in: error).contains(secret))
     #expect(world.tokenRequests == 0)
 
-    let redirect = try await world.server.browserSignIn(authorizationUrl: pending.authorizationUrl)
+    let redirect = try await world.server.browserSignIn(authorizationUrl: pending.authorizationUrl())
     _ = try await client.resumeSignIn(redirectUrl: redirect)
     #expect(client.state() == .signedIn)
 }
@@ -47,7 +47,7 @@ private let secret = "hunter2-refresh-token"
     #expect(error.kind == "session_ended")
     #expect(error.endReason == "expired_or_revoked")
     #expect(client.state() == .ended(reason: "expired_or_revoked"))
-    #expect(session.peek() == nil)
+    #expect(session.snapshot() == nil)
 }
 
 @Test func aConfigurationThatCannotWorkIsRefused() async throws {
@@ -131,6 +131,10 @@ private final class ThrowingStorage: FfiSecureStorage {
     func remove(key _: String, expected _: UInt64) throws -> FfiCommitOutcome { throw error }
 
     func list(prefix _: String) throws -> [String] { throw error }
+
+    func reserve(key: String, bytes: UInt64) throws { throw FfiStorageFailure.Failed }
+
+    func device() -> String? { nil }
 
     func place() -> String { "nowhere" }
 }

@@ -34,6 +34,10 @@ final class MemoryStorage: FfiSecureStorage, @unchecked Sendable {
         lock.withLock { slots.filter { $0.key.hasPrefix(prefix) && $0.value.bytes != nil }.map(\.key) }
     }
 
+    func reserve(key: String, bytes: UInt64) {}
+
+    func device() -> String? { nil }
+
     func place() -> String {
         "memory@\(ObjectIdentifier(self))"
     }

@@ -25,16 +25,18 @@ struct World {
             clientId: server.clientId(),
             redirect: "https://app.example.com/callback",
             scopes: ["openid", "profile", "offline_access"],
-            apis: [server.issuer()],
-            transportPolicy: .allowHttpOnLoopback,
-            signInTimeoutMillis: nil
+            apis: [FfiApi(origin: server.issuer())],
+            transportPolicy: .allowHttpOnLoopback
         )
-        return try FfiClient(config: config, http: http, storage: storage ?? self.storage)
+        return try FfiClient(
+            config: config, http: .platform(transport: http), storage: .platform(storage: storage ?? self.storage),
+            listener: nil, userAgent: nil
+        )
     }
 
     func signIn(_ client: FfiClient) async throws -> FfiSession {
         let pending = try await client.beginSignIn(options: FfiSignInOptions())
-        let redirect = try await server.browserSignIn(authorizationUrl: pending.authorizationUrl)
+        let redirect = try await server.browserSignIn(authorizationUrl: pending.authorizationUrl())
         return try await client.resumeSignIn(redirectUrl: redirect)
     }
 
