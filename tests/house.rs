@@ -298,6 +298,28 @@ fn tracked() -> Option<Vec<(String, String)>> {
     Some(files.collect())
 }
 
+/// Who changes the code that a planted bug is in changes the patch with it.
+#[test]
+fn every_planted_bug_can_still_be_planted() {
+    let Some(files) = tracked() else { return };
+    let patches = files.iter().filter(|(name, _)| name.ends_with(".patch"));
+    let mut wrong = Vec::new();
+    let mut looked_at = 0;
+    for (name, _) in patches {
+        looked_at += 1;
+        let check = Command::new("git")
+            .args(["apply", "--check", name])
+            .current_dir(root())
+            .output();
+        let check = check.unwrap();
+        if !check.status.success() {
+            wrong.push(String::from_utf8_lossy(&check.stderr).into_owned());
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.concat());
+    assert!(looked_at > 40, "{looked_at}");
+}
+
 #[test]
 fn nothing_names_a_machine_or_a_registry() {
     let Some(files) = tracked() else { return };

@@ -94,7 +94,9 @@ impl Inner {
                 refusal.error.clone().with_diagnostic_id(&flow.diagnostic_id),
             ));
         }
-        if flow.left_millis(&*self.context.ports.clock) == 0 {
+        // One that was begun here has a deadline by a clock that nobody sets.
+        let begun_here = lock(&self.attempts).contains_key(key.as_str());
+        if !begun_here && flow.left_millis(&*self.context.ports.clock) == 0 {
             return Err(self
                 .finish_refused(
                     &key,
@@ -140,13 +142,17 @@ impl Inner {
             Err(error) if error.kind() == ErrorKind::StorageLocked => Err(keep(error)),
             // It may have been written all the same, and then every later delivery would find it taken.
             Err(error) => {
-                let stored = match self.context.load(&key).await {
-                    Ok(Some(stored)) => stored.generation,
-                    _ => stored.generation,
-                };
+                let stored = self.written_as(&key, &flow).await.unwrap_or(stored.generation);
                 Err(self.finish_refused(&key, stored, error, &flow).await)
             }
         }
+    }
+
+    /// The generation of this record, where a write that failed has happened all the same.
+    pub(super) async fn written_as(&self, key: &RecordKey, flow: &FlowRecord) -> Option<Generation> {
+        let found = self.context.load(key).await.ok()??;
+        // Another's, or what says that it is to be forgotten, is not ours to go on with.
+        (found.bytes == flow.encode()).then_some(found.generation)
     }
 
     /// Ends the pending sign-in that a refused redirect belonged to.

@@ -61,7 +61,9 @@ impl Accepted {
         });
         if over && inner.is_forgotten(&self.key, self.stored).await {
             // It goes as well, though it was stored meanwhile.
-            inner.forget_late(&self.key, outcome.as_ref().ok()).await;
+            if let Ok(session) = &outcome {
+                inner.forget_late(session).await;
+            }
             outcome = Err(Error::from(UserAgentFailure::Cancelled).with_diagnostic_id(&id));
         }
         if give_back {
@@ -82,11 +84,15 @@ impl Accepted {
 
     /// Whether nobody can find this sign-in in storage any more, and make a session of it.
     async fn is_removed(&self, inner: &Inner) -> bool {
-        let removed = inner.context.remove(&self.key, self.stored).await;
-        matches!(
-            removed,
-            Ok(CommitOutcome::Committed(_) | CommitOutcome::Conflict(None))
-        )
+        match inner.context.remove(&self.key, self.stored).await {
+            Ok(CommitOutcome::Committed(_)) => true,
+            // Unless by one who has finished it.
+            Ok(CommitOutcome::Conflict(None)) => {
+                let finished = inner.has_finished(&self.flow.diagnostic_id).await;
+                finished.is_ok_and(|finished| !finished)
+            }
+            Ok(CommitOutcome::Conflict(Some(_))) | Err(_) => false,
+        }
     }
 
     async fn exchange(&mut self, inner: &Arc<Inner>) -> Result<Session, Unfinished> {
@@ -116,8 +122,8 @@ impl Accepted {
                     "tokens that wait for their keys cannot be stored"
                 );
                 // It may have been written all the same.
-                if let Ok(Some(stored)) = inner.context.load(&self.key).await {
-                    self.stored = stored.generation;
+                if let Some(written) = inner.written_as(&self.key, &self.flow).await {
+                    self.stored = written;
                 }
             }
         }

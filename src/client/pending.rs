@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -44,7 +43,7 @@ pub(super) struct Attempt {
     outcome: watch::Sender<Option<Result<Session>>>,
     called_off: watch::Sender<Option<Error>>,
     /// How many deliveries of the redirect have taken it, or are about to, in this process.
-    claims: AtomicUsize,
+    claims: watch::Sender<usize>,
 }
 
 /// A delivery of the redirect that is taking the attempt; unless it succeeds it leaves no trace.
@@ -68,7 +67,9 @@ impl Claim<'_> {
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         if let Some(attempt) = self.0 {
-            attempt.claims.fetch_sub(1, Ordering::SeqCst);
+            attempt
+                .claims
+                .send_modify(|claims| *claims = claims.saturating_sub(1));
         }
     }
 }
@@ -79,19 +80,26 @@ impl Attempt {
             progress: watch::Sender::new(SignInProgress::WaitingForRedirect),
             outcome: watch::Sender::new(None),
             called_off: watch::Sender::new(None),
-            claims: AtomicUsize::new(0),
+            claims: watch::Sender::new(0),
         }
     }
 
     /// Before the redirect is taken in storage, so that nobody who finds it taken misses by whom.
     pub(super) fn claim(&self) -> Claim<'_> {
-        self.claims.fetch_add(1, Ordering::SeqCst);
+        self.claims
+            .send_modify(|claims| *claims = claims.saturating_add(1));
         Claim(Some(self))
     }
 
     /// Whether a delivery in this process has taken the attempt, or is about to.
     pub(super) fn is_claimed(&self) -> bool {
-        self.claims.load(Ordering::SeqCst) > 0
+        *self.claims.borrow() > 0
+    }
+
+    /// Completes when no delivery in this process has the attempt: those that tried had come too late.
+    pub(super) async fn unclaimed(&self) {
+        // The sender is our own.
+        let _ = self.claims.subscribe().wait_for(|claims| *claims == 0).await;
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -13,7 +13,7 @@ use super::Inner;
 use super::accept::gone;
 use super::flow::{FlowRecord, Forgotten, Progress, Provisional};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::ports::{Clock, CommitOutcome, Generation, RecordKey, SessionEvent, Stored};
+use crate::ports::{BoxFuture, Clock, CommitOutcome, Generation, RecordKey, SessionEvent, Stored};
 use crate::protocol::id_token::{self, Claims, Occasion};
 use crate::protocol::scope::Scope;
 use crate::session::at_server::Unverified;
@@ -127,20 +127,39 @@ impl Inner {
             }
         };
         let unstored = |error| (Unfinished::Unstored(error), 0);
-        if let Some(given_up) = self.given_up(flow).await.map_err(unstored)? {
-            return Err((given_up, 0));
-        }
         let slot = self.sessions.slot_for(claims.as_ref()).await.map_err(unstored)?;
+        let user = claims.clone();
         let signed_in = SignedIn {
             claims,
             provisional: false,
             ..(*provisional.tokens).clone()
         };
+        // Looked at after the record that this one takes the place of: whatever changes later shows in that.
+        let wanted = || -> BoxFuture<'_, Result<bool>> {
+            Box::pin(async { Ok(self.given_up(flow).await?.is_none()) })
+        };
         let begun = match order {
-            Order::Latest => slot.begin(signed_in).await,
-            Order::UnlessOvertaken => slot.begin_unless_overtaken(signed_in).await,
+            Order::Latest => slot.begin(signed_in, &wanted).await,
+            Order::UnlessOvertaken => slot.begin_unless_overtaken(signed_in, &wanted).await,
         };
         match begun.map_err(unstored)? {
+            Begun::Unwanted => {
+                let given_up = self.given_up(flow).await.map_err(unstored)?;
+                // Where a server has one grant for a user and an app, revoking it would end the newer session.
+                let lives = match (&given_up, &user) {
+                    (Some(Unfinished::Forgotten), Some(user)) => {
+                        let stored = slot.read().await.map_err(unstored)?;
+                        stored.is_some_and(|(record, _)| record.is_of(user))
+                    }
+                    _ => false,
+                };
+                let kept = || {
+                    let (error, give_back) = (gone(), false);
+                    Unfinished::Never { error, give_back }
+                };
+                let given_up = given_up.filter(|_| !lives).unwrap_or_else(kept);
+                Err((given_up, 0))
+            }
             Begun::Session(session) => Ok(session),
             Begun::Overtaken { same_grant: false } => Err(never(overtaken())),
             // Where a server has one grant for a user and an app, revoking it would end the newer session.
@@ -253,7 +272,7 @@ impl Inner {
                 if is_over(&flow, PROVISIONAL_MAX_AGE_MILLIS, &*clock) =>
             {
                 // First: who is about to make a session of it meets that.
-                let forgotten = self.forgotten(&flow).encode();
+                let forgotten = self.forgotten(Some(&flow)).encode();
                 let given_up = self.context.commit(key, stored.generation, forgotten).await?;
                 if let CommitOutcome::Committed(_) = given_up {
                     self.tell_interrupted(&flow.diagnostic_id);
@@ -265,7 +284,7 @@ impl Inner {
                 match self.decide(&flow, Ask::TheServer, Order::UnlessOvertaken).await {
                     Ok(session) => {
                         if self.is_forgotten(key, stored.generation).await {
-                            self.forget_late(key, Some(&session)).await;
+                            self.forget_late(&session).await;
                             return Ok(());
                         }
                         info!(diagnostic_id = %flow.diagnostic_id, "a sign-in of before is finished");
@@ -326,7 +345,7 @@ impl Inner {
     }
 
     /// Whether a session came from this sign-in.
-    async fn has_finished(&self, sign_in: &str) -> Result<bool> {
+    pub(super) async fn has_finished(&self, sign_in: &str) -> Result<bool> {
         for slot in self.sessions.every_slot().await? {
             match slot.read().await {
                 Ok(Some((record, _))) if record.has_finished(sign_in) => return Ok(true),
@@ -368,21 +387,27 @@ impl Inner {
             let stored = match self.context.load(key).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(stored)) => stored,
-                // What storage cannot read any more, nobody can finish.
+                // Only one who has read it before can finish it.
                 Err(error) if error.kind() == ErrorKind::StorageLost => {
                     return self.context.remove_record(key).await;
                 }
                 Err(error) => return Err(error),
             };
             if Forgotten::decode(&stored.bytes).is_some() {
+                self.unsettled.store(true, Ordering::SeqCst);
                 return Ok(());
             }
-            let gone = match FlowRecord::decode(&stored.bytes) {
-                Ok(flow) if !matches!(flow.progress, Progress::Waiting) => {
-                    let forgotten = self.forgotten(&flow).encode();
+            let flow = FlowRecord::decode(&stored.bytes).ok();
+            let gone = match &flow {
+                Some(flow) if matches!(flow.progress, Progress::Waiting) => {
+                    self.context.remove(key, stored.generation).await?
+                }
+                _ => {
+                    // Whoever is about to finish it may do so after this, and die.
+                    self.unsettled.store(true, Ordering::SeqCst);
+                    let forgotten = self.forgotten(flow.as_ref()).encode();
                     self.context.commit(key, stored.generation, forgotten).await?
                 }
-                _ => self.context.remove(key, stored.generation).await?,
             };
             if let CommitOutcome::Committed(_) = gone {
                 return Ok(());
@@ -391,10 +416,10 @@ impl Inner {
         Err(contended())
     }
 
-    fn forgotten(&self, flow: &FlowRecord) -> Forgotten {
+    fn forgotten(&self, flow: Option<&FlowRecord>) -> Forgotten {
         Forgotten {
             at: Moment::now(&*self.context.ports.clock),
-            sign_in: Some(flow.diagnostic_id.clone()),
+            sign_in: flow.map(|flow| flow.diagnostic_id.clone()),
         }
     }
 
@@ -418,20 +443,16 @@ impl Inner {
         }
     }
 
-    /// Everything was to be forgotten while this sign-in was being finished. Its session goes as well; what tells of it, not
-    /// before.
-    pub(super) async fn forget_late(&self, key: &RecordKey, session: Option<&Session>) {
-        let gone = match session {
-            Some(session) => session.forget().await,
-            None => Ok(()),
-        };
-        let cleared = match gone {
-            Ok(()) => self.context.remove_record(key).await,
-            failed => failed,
-        };
-        if cleared.is_err() {
-            self.unsettled.store(true, Ordering::SeqCst);
+    /// Everything was to be forgotten while this sign-in was being finished: its session goes as well. What tells of it
+    /// stays, as another process may be about to finish the same.
+    pub(super) async fn forget_late(&self, session: &Session) {
+        if let Err(failure) = session.forget().await {
+            warn!(
+                code = failure.code(),
+                "a session that is to be forgotten cannot be removed yet"
+            );
         }
+        self.unsettled.store(true, Ordering::SeqCst);
     }
 
     /// A sign-in that was to be forgotten: whoever was about to finish it may have died, or been stopped, between storing
@@ -460,9 +481,8 @@ impl Inner {
         {
             return self.clear(key, stored).await;
         }
-        if elapsed.is_none_or(|elapsed| elapsed < CLAIM_MAX_AGE_MILLIS) {
-            self.unsettled.store(true, Ordering::SeqCst);
-        }
+        // Whoever is at it still may store it after this.
+        self.unsettled.store(true, Ordering::SeqCst);
         Ok(())
     }
 

@@ -343,35 +343,39 @@ impl Inner {
         };
         // Whoever takes the record decides: if a redirect took it first, here, the attempt ends by that. In another
         // process it shows as a change of state, and nobody knows whether that process lives.
-        if self.take_back(&key).await || !attempt.is_claimed() {
-            debug!(
-                diagnostic_id,
-                code = why.code(),
-                "sign-in ends without a redirect"
-            );
-            self.end_attempt(&key, Err(why.with_diagnostic_id(diagnostic_id)), Some(&attempt));
+        while !self.take_back(&key).await && attempt.is_claimed() {
+            tokio::select! {
+                biased;
+                _ = attempt.ended() => return,
+                // Another process was faster than the delivery here.
+                () = attempt.unclaimed() => {}
+            }
         }
+        debug!(
+            diagnostic_id,
+            code = why.code(),
+            "sign-in ends without a redirect"
+        );
+        self.end_attempt(&key, Err(why.with_diagnostic_id(diagnostic_id)), Some(&attempt));
     }
 
-    /// Removes a pending sign-in that no redirect has taken. `false` if one has.
+    /// Removes a pending sign-in that no redirect has taken. Whether that was done, here.
     async fn take_back(&self, key: &RecordKey) -> bool {
         for _ in 0..COMMIT_ATTEMPTS {
-            let stored = match self.context.load(key).await {
-                Ok(Some(stored)) => stored,
-                Ok(None) | Err(_) => return true,
+            let Ok(Some(stored)) = self.context.load(key).await else {
+                return false;
             };
-            if FlowRecord::decode(&stored.bytes).is_ok_and(|flow| !matches!(flow.progress, Progress::Waiting))
-            {
+            let flow = FlowRecord::decode(&stored.bytes);
+            if !flow.is_ok_and(|flow| matches!(flow.progress, Progress::Waiting)) {
                 return false;
             }
-            if !matches!(
-                self.context.remove(key, stored.generation).await,
-                Ok(CommitOutcome::Conflict(_))
-            ) {
-                return true;
+            match self.context.remove(key, stored.generation).await {
+                Ok(CommitOutcome::Committed(_)) => return true,
+                Ok(CommitOutcome::Conflict(_)) => {}
+                Err(_) => return false,
             }
         }
-        true
+        false
     }
 
     pub(super) fn end_attempt(&self, key: &RecordKey, outcome: Result<Session>, attempt: Option<&Attempt>) {

@@ -8,25 +8,37 @@ use super::context::{COMMIT_ATTEMPTS, contended};
 use super::record::{Owner, SessionRecord, SignedIn, Standing};
 use super::{Session, Slot};
 use crate::error::{EndReason, Error, Result, Stage};
-use crate::ports::{CommitOutcome, Generation};
+use crate::ports::{BoxFuture, CommitOutcome, Generation};
 use crate::protocol::token::RefreshToken;
 
 impl Slot {
     /// Stores a session in place of what was there, under a new epoch: whatever is still under way for an older session
     /// meets it and is dropped. Where storage refuses, the write is tried a few times.
-    pub(crate) async fn begin(self: &Arc<Self>, signed_in: SignedIn) -> Result<Begun> {
-        self.try_begin(signed_in, false).await
+    ///
+    /// `wanted` is asked after the record was read that is to be replaced: if nothing is to come of the sign-in any more,
+    /// nothing is written; and who sees to that later on changes the record, so that this is asked again.
+    pub(crate) async fn begin(self: &Arc<Self>, signed_in: SignedIn, wanted: &Wanted<'_>) -> Result<Begun> {
+        self.try_begin(signed_in, false, wanted).await
     }
 
     /// As [`begin`](Slot::begin), for tokens that waited: if the user has signed in or out since they came, that counts.
-    pub(crate) async fn begin_unless_overtaken(self: &Arc<Self>, signed_in: SignedIn) -> Result<Begun> {
-        self.try_begin(signed_in, true).await
+    pub(crate) async fn begin_unless_overtaken(
+        self: &Arc<Self>,
+        signed_in: SignedIn,
+        wanted: &Wanted<'_>,
+    ) -> Result<Begun> {
+        self.try_begin(signed_in, true, wanted).await
     }
 
-    async fn try_begin(self: &Arc<Self>, signed_in: SignedIn, give_way: bool) -> Result<Begun> {
+    async fn try_begin(
+        self: &Arc<Self>,
+        signed_in: SignedIn,
+        give_way: bool,
+        wanted: &Wanted<'_>,
+    ) -> Result<Begun> {
         let mut pauses = WRITE_RETRY_MILLIS.iter();
         loop {
-            let failure = match self.replace(&signed_in, give_way).await {
+            let failure = match self.replace(&signed_in, give_way, wanted).await {
                 Ok(ControlFlow::Break(overtaken)) => return Ok(overtaken),
                 Ok(ControlFlow::Continue(Replaced { record, grant })) => {
                     self.publish(&record);
@@ -59,7 +71,12 @@ impl Slot {
         changed > signed_in.since_unix_millis && changed <= self.context.ports.clock.unix_millis()
     }
 
-    async fn replace(&self, signed_in: &SignedIn, give_way: bool) -> Result<ControlFlow<Begun, Replaced>> {
+    async fn replace(
+        &self,
+        signed_in: &SignedIn,
+        give_way: bool,
+        wanted: &Wanted<'_>,
+    ) -> Result<ControlFlow<Begun, Replaced>> {
         for _ in 0..COMMIT_ATTEMPTS {
             let (least_epoch, least_generation) = self.after_newest();
             let mut grant = None;
@@ -110,6 +127,9 @@ impl Slot {
                 Some((Err(_), stored)) => (least_epoch, least_generation, stored.generation),
                 None => (least_epoch, least_generation, Generation::ABSENT),
             };
+            if !wanted().await? {
+                return Ok(ControlFlow::Break(Begun::Unwanted));
+            }
             let mut signed_in = signed_in.clone();
             if let Some(access) = &mut signed_in.access_token {
                 access.generation = generation;
@@ -133,9 +153,14 @@ impl Slot {
     }
 }
 
+/// Whether a session is still to come of the sign-in.
+pub(crate) type Wanted<'a> = dyn Fn() -> BoxFuture<'a, Result<bool>> + Sync + 'a;
+
 /// What came of tokens that were to become a session.
 pub(crate) enum Begun {
     Session(Session),
+    /// Nothing was to come of the sign-in any more.
+    Unwanted,
     /// The user has signed in or out since they came. `same_grant`: they may be of the grant that the newer session lives
     /// on.
     Overtaken {

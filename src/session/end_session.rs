@@ -118,9 +118,9 @@ impl Context {
         let returned = tokio::select! {
             biased;
             _ = coming_back.wait_for(|back| *back) => return Ok(BrowserSession::Ended),
+            returned = user_agent.open(request) => returned,
             // A browser that nobody closes may keep its opener for ever.
             () = clock.sleep_until(deadline) => return Ok(BrowserSession::Opened),
-            returned = user_agent.open(request) => returned,
         };
         match (returned, return_to) {
             (Ok(UserAgentReturn::Redirected(url)), Some(redirect)) => {

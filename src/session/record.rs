@@ -261,7 +261,7 @@ impl SessionRecord {
     }
 
     /// Whether this user is signed in by it.
-    pub(super) fn is_of(&self, user: &Claims) -> bool {
+    pub(crate) fn is_of(&self, user: &Claims) -> bool {
         let claims = self.signed_in().and_then(|session| session.claims.as_ref());
         claims.is_some_and(|claims| claims.subject() == user.subject())
     }

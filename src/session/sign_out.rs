@@ -254,13 +254,21 @@ impl Slot {
             let read = match self.read_confirmed().await {
                 // Nobody can read it any more, so nobody could sign out of it either: it is written over.
                 Err(error) if error.kind() == ErrorKind::StorageLost => {
+                    if self.is_later_than(epoch) {
+                        return Ok(None);
+                    }
                     let held = self.held_of(epoch);
-                    self.erase().await?;
+                    // Another session may have been stored in its place since.
+                    self.erase_where(|record| record.epoch == epoch || record.signed_in().is_none())
+                        .await?;
                     return Ok(held.and_then(Forgotten::of));
                 }
                 read => read?,
             };
             let Some((stored, raw)) = read else {
+                if self.is_later_than(epoch) {
+                    return Ok(None);
+                }
                 self.publish_lost();
                 // What is under way for it must not bring it back.
                 if self.end_in_place_of(None, epoch).await? {

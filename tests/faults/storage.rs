@@ -233,6 +233,20 @@ async fn a_lost_session_ends_and_the_next_sign_in_is_another_one() {
 }
 
 #[tokio::test]
+async fn rr_23_signing_out_of_a_session_of_before_does_nothing_to_a_record_that_cannot_be_read() {
+    let world = World::signed_in();
+    let client = world.client();
+    let old = client.session().await.unwrap().unwrap();
+    world.net.answer([granted("R9", "A9")]);
+    sign_in(&client).await.unwrap();
+    world.disk.write_text("{");
+    old.sign_out(SignOut::Revoke).await.unwrap();
+    // It may be mended, by whoever has a copy, and it is not for this one to say that its user signed out.
+    assert_eq!(world.disk.text("session").unwrap(), "{");
+    assert!(world.net.sent_to("/revoke").is_empty());
+}
+
+#[tokio::test]
 async fn bi_95_a_record_that_cannot_be_read_is_lost_and_can_be_signed_in_over() {
     for broken in [
         "",

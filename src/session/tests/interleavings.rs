@@ -261,9 +261,13 @@ fn rr_24_in_every_order_a_refresh_does_not_take_the_place_of_a_new_sign_in() {
                 let tokens = SessionRecord::decode(record(1, 100).as_bytes()).unwrap();
                 spawn(async move {
                     let signed_in = tokens.signed_in().unwrap().clone();
-                    match slot.begin(signed_in).await.unwrap() {
+                    match slot
+                        .begin(signed_in, &|| Box::pin(async { Ok(true) }))
+                        .await
+                        .unwrap()
+                    {
                         Begun::Session(session) => session,
-                        Begun::Overtaken { .. } => panic!("nobody else signs in"),
+                        Begun::Overtaken { .. } | Begun::Unwanted => panic!("nobody else signs in"),
                     }
                 })
             };
