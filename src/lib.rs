@@ -59,6 +59,16 @@ pub use session::{
 };
 pub use sync::Watch;
 
+/// Checks of a claimed-https redirect: the association files of its host, the redirect, the server. Pure functions over what
+/// was fetched; `gatepass doctor` is made of them, and the debug build of an app can be too.
+#[cfg(feature = "association")]
+pub mod association {
+    pub use crate::protocol::association::{
+        AndroidApp, AppId, Association, FetchFailure, Fetched, Finding, Fingerprint, ServerCheck, Severity,
+        check_redirect, check_registration,
+    };
+}
+
 /// The contracts of the ports as suites, for adapters of your own. Those of the storage panic with what was not kept,
 /// that of HTTP makes a report.
 #[cfg(any(test, feature = "conformance"))]
