@@ -29,6 +29,8 @@ pub use adapters::key_file::FileKey;
 #[cfg(not(any(target_os = "android", target_os = "ios")))]
 pub use adapters::keychain::{KeychainStorage, KeychainStorageBuilder};
 pub use adapters::memory::MemoryStorage;
+#[cfg(feature = "http")]
+pub use adapters::reqwest::ReqwestTransport;
 #[cfg(feature = "loopback")]
 pub use adapters::system_browser::SystemBrowser;
 pub use client::{Canceller, Client, ClientBuilder, PendingSignIn, SignInProgress, WaitingSignIn};
