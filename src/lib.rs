@@ -66,8 +66,8 @@ pub use sync::Watch;
 #[cfg(feature = "association")]
 pub mod association {
     pub use crate::protocol::association::{
-        AndroidApp, AppId, Association, FetchFailure, Fetched, Finding, Fingerprint, ServerCheck, Severity,
-        check_redirect, check_registration,
+        AndroidApp, AppId, Association, Element, Entitlements, FetchFailure, Fetched, Finding, Fingerprint,
+        ServerCheck, Severity, check_bundle, check_manifest, check_redirect, check_registration, unreadable,
     };
 }
 

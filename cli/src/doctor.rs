@@ -1,6 +1,7 @@
 //! `doctor`: whether the server, the redirect, the files of its host and the app fit together.
 
 mod fetch;
+mod files;
 mod print;
 
 use gatepass::association::{Association, Fetched, Finding, ServerCheck, check_redirect, check_registration};
@@ -58,6 +59,12 @@ pub(crate) async fn run(program: &Program, options: &Doctor) -> Result<Exit, Fai
     {
         apple(options, association, &fetcher, &mut printer).await?;
         android(association, &fetcher, &mut printer).await?;
+    }
+    for path in &options.files {
+        let (association, path) = (association.clone(), path.clone());
+        let looked = move || Ok(files::check(association.as_ref(), &path));
+        let findings = program.blocking("Reading the files of the app", looked).await?;
+        printer.section("app", findings);
     }
     Ok(printer.end())
 }

@@ -111,6 +111,10 @@ impl Fetched {
         }
     }
 
+    fn has(&self, name: &HeaderName) -> bool {
+        matches!(&self.0, Outcome::Answer { headers, .. } if headers.contains_key(name))
+    }
+
     pub(super) fn location(&self) -> Option<&str> {
         self.header(&LOCATION)
     }
@@ -131,6 +135,7 @@ impl Fetched {
     pub(super) fn content_type(&self) -> String {
         match self.header(&CONTENT_TYPE) {
             Some(value) => format!("Content-Type: {}", text::clean(value, 100)),
+            None if self.has(&CONTENT_TYPE) => "a Content-Type with strange letters".to_owned(),
             None => "no Content-Type".to_owned(),
         }
     }

@@ -439,6 +439,80 @@ checks! {
     ServerClock "server_clock" Warning
         "The clock of the server or of this machine is wrong; Gatepass learns the difference, other clients refuse its tokens."
         "Set both by NTP.";
+
+    // Files of the app.
+    AppFileUnreadable "app_file_unreadable" Error
+        "What cannot be read cannot be checked."
+        "Name an AndroidManifest.xml, an APK, an AAR, entitlements or an Info.plist, as the build made it.";
+    ManifestGood "manifest_good" Good
+        "The app is told to Android as the handler of the redirect." "";
+    ManifestPackage "manifest_package" Warning
+        "The statement in assetlinks.json is about an application id; a build with another one is another app."
+        "Name each build variant's id in assetlinks.json, or check the variant that ships.";
+    ManifestFilterMissing "manifest_filter_missing" Error
+        "Where the browser has no Auth Tab the redirect comes as an intent, and without a filter for it no activity is started."
+        "Add an intent filter for the redirect to the activity that takes it.";
+    ManifestFilterIncomplete "manifest_filter_incomplete" Error
+        "A link reaches only filters with the action VIEW and the categories DEFAULT and BROWSABLE."
+        "Add what is missing to the filter.";
+    ManifestAutoVerify "manifest_auto_verify" Error
+        "From Android 12 a link of a host that was not verified opens the browser, and only autoVerify has it verified."
+        "Write android:autoVerify=\"true\" at the intent filter.";
+    ManifestPath "manifest_path" Error
+        "The filter takes links of this host, and not the path of the redirect."
+        "Write android:path with the path of the redirect.";
+    ManifestExported "manifest_exported" Error
+        "From Android 12 an activity with an intent filter must say whether others may start it, and the browser is another."
+        "Write android:exported=\"true\" at the activity.";
+    ManifestSchemes "manifest_schemes" Warning
+        "A filter to be verified that takes other schemes beside http and https may not be verified at all."
+        "Give the other schemes a filter of their own.";
+    ManifestLaunchMode "manifest_launch_mode" Warning
+        "With the standard launch mode the redirect opens a second copy of the activity, and the first goes on waiting."
+        "Write android:launchMode=\"singleTask\" or \"singleTop\" at the activity.";
+    ManifestQueries "manifest_queries" Warning
+        "From Android 11 an app sees only browsers that it names in queries, so none with Custom Tabs is found."
+        "Add an intent with the action android.support.customtabs.action.CustomTabsService to queries.";
+    ManifestBackup "manifest_backup" Warning
+        "A backup brings stored sessions to another device without the key that opens them."
+        "Exclude Gatepass's files in dataExtractionRules and fullBackupContent, or write android:allowBackup=\"false\".";
+    ManifestInternet "manifest_internet" Error
+        "Without the permission INTERNET the app reaches no server."
+        "Add <uses-permission android:name=\"android.permission.INTERNET\"/>.";
+    ManifestPlaceholder "manifest_placeholder" Note
+        "What the build fills in cannot be seen in the source."
+        "Check the APK.";
+    EntitlementsGood "entitlements_good" Good
+        "The app claims the host of the redirect." "";
+    EntitlementsDomainsMissing "entitlements_domains_missing" Error
+        "Without associated domains the system's sign-in window refuses the https redirect, as if the user had cancelled."
+        "Add the capability Associated Domains, with webcredentials and applinks for the host.";
+    EntitlementsDomainForm "entitlements_domain_form" Error
+        "An entry is a service, a colon and a host; one with a scheme or a path is ignored."
+        "Write webcredentials:HOST and applinks:HOST.";
+    EntitlementsWebcredentials "entitlements_webcredentials" Error
+        "The system's sign-in window takes an https redirect only for a host under webcredentials."
+        "Add webcredentials:HOST to com.apple.developer.associated-domains.";
+    EntitlementsApplinks "entitlements_applinks" Warning
+        "Without applinks no link of the host opens the app: not the button of an interstitial page, not a link in a mail."
+        "Add applinks:HOST to com.apple.developer.associated-domains.";
+    EntitlementsDeveloperMode "entitlements_developer_mode" Warning
+        "With ?mode=developer the association holds on devices in developer mode only."
+        "Take ?mode=developer off for what ships.";
+    EntitlementsAppId "entitlements_app_id" Error
+        "The host names one App ID, and this build has another."
+        "Name the App ID of this build in apple-app-site-association.";
+    EntitlementsKeychain "entitlements_keychain_group" Note
+        "Without a keychain group extensions and widgets cannot share the session of the app."
+        "Add keychain-access-groups if they should.";
+    InfoPlistGood "info_plist_good" Good
+        "Nothing in it stands in the way." "";
+    InfoPlistScheme "info_plist_scheme" Error
+        "The schemes http and https belong to the browser; no app gets them by CFBundleURLSchemes."
+        "Remove it, and use associated domains.";
+    InfoPlistBundle "info_plist_bundle_id" Error
+        "The host names an app with another bundle id."
+        "Name the App ID of this build in apple-app-site-association.";
 }
 
 impl Check {

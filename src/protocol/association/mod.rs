@@ -6,10 +6,13 @@
 
 mod app;
 mod apple;
+mod binary_xml;
 mod document;
+mod entitlements;
 mod fetched;
 mod finding;
 mod links;
+mod manifest;
 mod pattern;
 mod redirect;
 mod server;
@@ -18,8 +21,10 @@ use serde_json::json;
 use url::Url;
 
 pub use self::app::{AndroidApp, AppId, Fingerprint};
+pub use self::entitlements::{Entitlements, check_bundle};
 pub use self::fetched::{FetchFailure, Fetched};
 pub use self::finding::{Finding, Severity};
+pub use self::manifest::{Element, check_manifest};
 pub use self::redirect::{check_redirect, check_registration};
 pub use self::server::ServerCheck;
 use crate::error::{Error, Result};
@@ -244,6 +249,18 @@ impl Association {
 /// any one character.
 fn literal(path: &str) -> String {
     path.replace(['*', '$'], "?")
+}
+
+/// That a file of the app cannot be read, as a finding.
+///
+/// ```
+/// use gatepass::association::unreadable;
+///
+/// assert_eq!(unreadable("app.apk", "no such file").code(), "app_file_unreadable");
+/// ```
+#[must_use]
+pub fn unreadable(subject: &str, why: &str) -> Finding {
+    Finding::new(finding::Check::AppFileUnreadable, subject, why)
 }
 
 #[cfg(test)]
