@@ -79,6 +79,11 @@ fn na_29_the_redirect() {
             &["redirect_invalid"],
             12,
         ),
+        (
+            "https://user:hunter2-canary@app.example.com/c\"b#x",
+            &["redirect_invalid"],
+            12,
+        ),
         ("myapp://cb", &["redirect_invalid"], 12),
         ("com.example.app:/cb", &["redirect_private_use"], 11),
         ("http://127.0.0.1/cb", &["redirect_loopback"], 0),

@@ -71,10 +71,15 @@ pub struct Finding {
 
 impl Finding {
     pub(crate) fn new(check: Check, subject: &str, found: impl AsRef<str>) -> Self {
+        // What has nothing left that can be shown is there all the same.
+        let shown = |text: &str| match clean(text, MAX_TEXT) {
+            text if text.trim().is_empty() => "(nothing)".to_owned(),
+            text => text,
+        };
         Self {
             check,
-            subject: clean(subject, MAX_TEXT),
-            found: clean(found.as_ref(), MAX_TEXT),
+            subject: shown(subject),
+            found: shown(found.as_ref()),
             remedy: None,
         }
     }

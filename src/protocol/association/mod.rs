@@ -263,5 +263,16 @@ pub fn unreadable(subject: &str, why: &str) -> Finding {
     Finding::new(finding::Check::AppFileUnreadable, subject, why)
 }
 
+/// Whether a pattern fits the whole text.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn matches_for_fuzzing(pattern: &str, text: &str) -> bool {
+    let (variables, mut budget) = (pattern::Variables::new(), pattern::Budget::default());
+    let mut matcher = pattern::Matcher {
+        variables: &variables,
+        budget: &mut budget,
+    };
+    matcher.matches(pattern, text, pattern::Defaults::default())
+}
+
 #[cfg(test)]
 mod tests;

@@ -20,16 +20,16 @@ use crate::protocol::redirect::{RedirectKind, RedirectUri};
 /// ```
 #[must_use]
 pub fn check_redirect(text: &str, issuer: Option<&str>) -> Vec<Finding> {
-    let subject = match text.split_once('?') {
-        // A query may be a secret that somebody put there.
-        Some((before, _)) => format!("{before}?…"),
-        None => text.to_owned(),
-    };
+    let subject = shown(text);
     let subject = subject.as_str();
     let redirect = match RedirectUri::parse(text) {
         Ok(redirect) => redirect,
         Err(error) => {
-            let found = format!("{} [{}]", error.to_string().replace(text, subject), error.code());
+            // It quotes what it was given.
+            let message = error
+                .to_string()
+                .replace(&format!("{text:?}"), &format!("{subject:?}"));
+            let found = format!("{message} [{}]", error.code());
             return vec![Finding::new(Check::RedirectInvalid, subject, found)];
         }
     };
@@ -47,6 +47,16 @@ pub fn check_redirect(text: &str, issuer: Option<&str>) -> Vec<Finding> {
             "a loopback address",
         )],
         RedirectKind::ClaimedHttps => claimed(subject, &redirect, issuer),
+    }
+}
+
+/// A URI as it can be shown: what stands before an `@`, in a query or in a fragment may be a secret that somebody put there.
+fn shown(text: &str) -> String {
+    let (before, rest) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
+    let ellipsis = if rest.is_empty() { "" } else { "?…" };
+    match before.rsplit_once('@') {
+        Some((_, after)) => format!("…@{after}{ellipsis}"),
+        None => format!("{before}{ellipsis}"),
     }
 }
 
