@@ -125,6 +125,15 @@ The fingerprint is in the Play Console (App signing), or what `keytool -list -v`
 
 Exit codes: see `gatepass --help`.";
 
+const INTERSTITIAL_EXAMPLES: &str = "\
+Examples:
+  gatepass interstitial --redirect https://app.example.com/callback --app-link com.example.app:/callback > index.html
+  gatepass interstitial --profile work --app-link com.example.app:/callback --headers
+
+Serve the page at the redirect, with these headers, and keep the query out of the log of the host: docs/interstitial.
+
+Exit codes: see `gatepass --help`.";
+
 const EVERYWHERE: &str = "Options of every command";
 
 /// Sign in with OAuth 2.0 and OpenID Connect from a terminal, and stay signed in.
@@ -212,6 +221,9 @@ pub(crate) enum Command {
     /// Print the files by which a host names its apps: apple-app-site-association and assetlinks.json
     #[command(after_help = ASSOCIATION_EXAMPLES)]
     Association(Association),
+    /// Print the page for browsers that do not open an app after a redirect
+    #[command(after_help = INTERSTITIAL_EXAMPLES)]
+    Interstitial(Interstitial),
     /// Run the test server, and do what standard input says
     #[cfg(feature = "soak")]
     #[command(hide = true)]
@@ -314,6 +326,25 @@ pub(crate) struct Association {
     /// Write the files below this directory, the root of the host, in place of printing them
     #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath, conflicts_with = "only")]
     pub(crate) directory: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Interstitial {
+    /// The redirect URI of the app, where the page stands: https [env: GATEPASS_REDIRECT]
+    #[arg(long, value_name = "URI")]
+    pub(crate) redirect: Option<String>,
+    /// What its button opens: a URI of the app's own scheme
+    #[arg(long, value_name = "URI")]
+    pub(crate) app_link: String,
+    /// The application id of the Android app, so that Android opens no other
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) android_package: Option<String>,
+    /// What users call the app
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Print the headers to serve it with, in place of the page
+    #[arg(long)]
+    pub(crate) headers: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

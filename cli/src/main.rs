@@ -12,6 +12,7 @@ mod exit;
 mod failure;
 mod forget;
 mod interrupts;
+mod interstitial;
 mod journey;
 mod program;
 mod progress;
@@ -90,6 +91,7 @@ async fn run(program: &Program, command: &Command) -> Result<Exit, Failure> {
         Command::Serve(options) => serve::run(program, options).await,
         Command::Doctor(options) => doctor::run(program, options).await,
         Command::Association(options) => association::run(program, options).await,
+        Command::Interstitial(options) => interstitial::run(program, options).await,
         #[cfg(feature = "soak")]
         Command::SoakServer(options) => soak::serve(program, options).await,
         #[cfg(feature = "soak")]

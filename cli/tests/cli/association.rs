@@ -163,3 +163,52 @@ fn the_app_may_stand_in_the_configuration_file() {
     let event = world.one(&["association", "--config", path.to_str().unwrap()]);
     assert_eq!(event["files"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn the_interstitial_page_is_the_one_in_the_documentation() {
+    let world = World::new();
+    let arguments = [
+        "interstitial",
+        "--redirect",
+        "https://app.example.com/callback",
+        "--app-link",
+        "com.example.app:/callback",
+        "--android-package",
+        "com.example.app",
+        "--name",
+        "Example",
+    ];
+    let page = stdout(&world.expect(0, &arguments));
+    let told = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/interstitial/example.html");
+    assert_eq!(page, std::fs::read_to_string(told).unwrap());
+    let headers = stdout(&world.expect(0, &[&arguments[..], &["--headers"]].concat()));
+    for header in [
+        "Referrer-Policy: no-referrer",
+        "Cache-Control: no-store",
+        "frame-ancestors 'none'",
+    ] {
+        assert!(headers.contains(header), "{headers}");
+    }
+    let event = world.one(&arguments);
+    assert_eq!(event["page"], page.as_str());
+    for (code, redirect, link) in [
+        (
+            "interstitial_redirect",
+            "com.example.app:/cb",
+            "com.example.app:/cb",
+        ),
+        (
+            "interstitial_redirect",
+            "https://app.example.com/cb",
+            "https://evil.example/cb",
+        ),
+        (
+            "redirect_scheme",
+            "https://app.example.com/cb",
+            "javascript:alert(1)",
+        ),
+    ] {
+        let error = world.error(2, &["interstitial", "--redirect", redirect, "--app-link", link]);
+        assert_eq!(error["code"], code);
+    }
+}

@@ -10,7 +10,15 @@ use super::*;
 fn every_finding_is_on_its_page() {
     let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/doctor.md");
     let page = std::fs::read_to_string(page).unwrap();
-    let told: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let is_code = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let is_row = |line: &&str| {
+        let code = line.strip_prefix("| `").and_then(|rest| rest.split('`').next());
+        code.is_some_and(is_code)
+    };
+    let told: Vec<&str> = page.lines().filter(is_row).collect();
     let rows: Vec<String> = Check::ALL.iter().map(|check| check.row()).collect();
     let missing: Vec<_> = rows.iter().filter(|row| !told.contains(&row.as_str())).collect();
     let invented: Vec<_> = told
