@@ -192,7 +192,7 @@ fn am_11_the_connection_and_the_issuer() {
 fn a_clock_that_is_wrong() {
     let web = Web::new();
     // A day off, whatever time it is: far more than the minute that is allowed.
-    let date = |time| format!("Date: {}", http_date(time));
+    let date = |time| format!("Date: {}", httpdate::fmt_http_date(time));
     let day = Duration::from_secs(24 * 60 * 60);
     for (time, expected) in [
         (SystemTime::now(), &[][..]),
@@ -202,50 +202,6 @@ fn a_clock_that_is_wrong() {
         web.at(URL, Reply::json(good().to_string()).with(&date(time)));
         assert_eq!(web.doctor(&["--issuer", ISSUER]).codes(), expected);
     }
-}
-
-/// IMF-fixdate, by the days since 1970.
-fn http_date(time: SystemTime) -> String {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let (mut year, mut day) = (1970, days);
-    loop {
-        let length = if is_leap(year) { 366 } else { 365 };
-        if day < length {
-            break;
-        }
-        day -= length;
-        year += 1;
-    }
-    let months = [
-        31,
-        if is_leap(year) { 29 } else { 28 },
-        31,
-        30,
-        31,
-        30,
-        31,
-        31,
-        30,
-        31,
-        30,
-        31,
-    ];
-    let mut month = 0;
-    while day >= months[month] {
-        day -= months[month];
-        month += 1;
-    }
-    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][(days % 7) as usize];
-    let month = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ][month];
-    let (hour, minute, second) = (rest / 3600, rest % 3600 / 60, rest % 60);
-    format!(
-        "{weekday}, {:02} {month} {year} {hour:02}:{minute:02}:{second:02} GMT",
-        day + 1
-    )
 }
 
 #[test]

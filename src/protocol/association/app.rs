@@ -198,7 +198,7 @@ pub(super) fn bytes_of(text: &str) -> Option<usize> {
     if text.contains(':') {
         return text.split(':').all(is_pair).then(|| text.split(':').count());
     }
-    let hex = text.bytes().all(|b| b.is_ascii_hexdigit()) && text.len() % 2 == 0;
+    let hex = text.bytes().all(|b| b.is_ascii_hexdigit()) && text.len().is_multiple_of(2);
     hex.then_some(text.len() / 2)
 }
 
@@ -207,7 +207,7 @@ fn canonical(text: &str) -> String {
     let mut written = String::with_capacity(95);
     let digits = text.chars().filter(char::is_ascii_hexdigit);
     for (at, digit) in digits.enumerate() {
-        if at > 0 && at % 2 == 0 {
+        if at > 0 && at.is_multiple_of(2) {
             written.push(':');
         }
         written.push(digit.to_ascii_uppercase());

@@ -139,7 +139,7 @@ macro_rules! checks {
         pub(crate) enum Check { $($variant,)* }
 
         impl Check {
-            #[cfg(any(test, feature = "fuzzing"))]
+            #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$variant,)*];
 
             pub(crate) fn name(self) -> &'static str {
