@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::ports::{CommitOutcome, Generation, RecordKey};
 use crate::protocol::callback::{self, Callback, ValidatedCallback};
 use crate::protocol::metadata::AuthorizationServer;
+use crate::session::Moment;
 use crate::sync::lock;
 
 /// A redirect that was turned down.
@@ -93,7 +94,7 @@ impl Inner {
                 refusal.error.clone().with_diagnostic_id(&flow.diagnostic_id),
             ));
         }
-        if self.context.ports.clock.unix_millis() >= flow.expires_unix_millis {
+        if flow.left_millis(&*self.context.ports.clock) == 0 {
             return Err(self
                 .finish_refused(
                     &key,
@@ -112,9 +113,8 @@ impl Inner {
             }
         };
         // RFC 6749 §4.1.2: a code is used once. The conditional write lets one delivery through, in any process.
-        flow.progress = Progress::Claimed {
-            unix_millis: self.context.ports.clock.unix_millis(),
-        };
+        flow.progress = Progress::Claimed;
+        flow.at = Moment::now(&*self.context.ports.clock);
         let attempt = lock(&self.attempts).get(key.as_str()).map(Arc::clone);
         let claim = attempt.as_ref().map(|attempt| attempt.claim());
         let written = self.context.commit(&key, stored.generation, flow.encode()).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::Inner;
-use super::accept::Accepted;
+use super::accept::{Accepted, gone};
 use super::flow::{Progress, Provisional};
 use super::provisional::Unfinished;
 use crate::error::{Error, ErrorKind, Result, Stage};
@@ -16,7 +16,7 @@ use crate::protocol::scope::Scope;
 use crate::protocol::token::{self, RefreshToken, TokenAnswer, TokenResponse};
 use crate::session::context::Context;
 use crate::session::record::{SignedIn, StoredAccessToken};
-use crate::session::{SentAt, Session};
+use crate::session::{Moment, Session};
 
 /// How long the code exchange may take.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -38,6 +38,10 @@ impl Accepted {
                 give_back = so;
                 (Err(error), true)
             }
+            Err(Unfinished::Forgotten) => {
+                give_back = true;
+                (Err(gone()), true)
+            }
             // Nothing is wrong with it: the next look finds it.
             Err(Unfinished::Unstored(error)) => {
                 let over = error.kind() != ErrorKind::StorageLocked && self.is_removed(inner).await;
@@ -57,9 +61,7 @@ impl Accepted {
         });
         if over && inner.is_forgotten(&self.key, self.stored).await {
             // It goes as well, though it was stored meanwhile.
-            if let Ok(session) = &outcome {
-                session.forget().await;
-            }
+            inner.forget_late(&self.key, outcome.as_ref().ok()).await;
             outcome = Err(Error::from(UserAgentFailure::Cancelled).with_diagnostic_id(&id));
         }
         if give_back {
@@ -93,6 +95,7 @@ impl Accepted {
             give_back: false,
         };
         let tokens = self.redeem(inner).await.map_err(failed)?;
+        self.flow.at = Moment::now(&*inner.context.ports.clock);
         self.flow.progress = Progress::Provisional(Provisional {
             tokens: Box::new(tokens),
             code: self.callback.code().clone(),
@@ -129,7 +132,7 @@ impl Accepted {
         let context = &inner.context;
         let server = inner.server_of(&self.flow)?;
         context.remember_server(server.clone()).await;
-        let sent_at = SentAt::now(&*context.ports.clock);
+        let sent_at = Moment::now(&*context.ports.clock);
         let body = token::code_request(
             &context.client_id,
             &self.callback,
@@ -165,7 +168,7 @@ impl Accepted {
     }
 
     /// The session that these tokens make, once their ID token is verified.
-    fn signed_in(&self, inner: &Inner, tokens: TokenResponse, sent_at: &SentAt) -> SignedIn {
+    fn signed_in(&self, inner: &Inner, tokens: TokenResponse, sent_at: &Moment) -> SignedIn {
         Context::put_up_with(&tokens.oddities);
         SignedIn {
             since_unix_millis: inner.context.ports.clock.unix_millis(),

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind, Result, Stage};
+use crate::ports::Clock;
 use crate::protocol::callback::AuthorizationCode;
 use crate::protocol::json::Object;
 use crate::protocol::pkce::CodeVerifier;
@@ -12,6 +13,7 @@ use crate::protocol::redirect::RedirectUri;
 use crate::protocol::resource::Resource;
 use crate::protocol::token::RefreshToken;
 use crate::secret::Secret;
+use crate::session::Moment;
 use crate::session::record::{SignedIn, decode_signed_in, encode_signed_in};
 
 const VERSION: u64 = 1;
@@ -29,6 +31,8 @@ pub(crate) struct FlowRecord {
     /// The APIs that the grant is for (RFC 8707 §2.2).
     pub(crate) resources: Vec<Resource>,
     pub(crate) diagnostic_id: String,
+    /// When it was begun, or its redirect came, or its tokens: whichever came last.
+    pub(crate) at: Moment,
     /// When it expires, by the wall clock: another boot may have to decide.
     pub(crate) expires_unix_millis: i64,
     /// The metadata that the request was made with; the code goes to no other token endpoint.
@@ -40,8 +44,8 @@ pub(crate) struct FlowRecord {
 pub(crate) enum Progress {
     /// It waits for its redirect.
     Waiting,
-    /// A redirect took it, at this time by the wall clock: its code is being exchanged, and is not exchanged again.
-    Claimed { unix_millis: i64 },
+    /// A redirect took it: its code is being exchanged, and is not exchanged again.
+    Claimed,
     /// The code was exchanged for these tokens, and the ID token among them is not verified yet.
     Provisional(Provisional),
 }
@@ -56,24 +60,38 @@ pub(crate) struct Provisional {
     pub(crate) received_seconds: i64,
 }
 
-/// What takes the place of a sign-in that is under way when everything is forgotten: whoever is about to finish it finds
-/// this, and finishes nothing. It says nothing of whose it was.
+/// What takes the place of a sign-in that is under way when everything is forgotten, or when it is given up: whoever is
+/// about to finish it finds this, and finishes nothing. It says nothing of whose it was.
 pub(crate) struct Forgotten {
-    pub(crate) unix_millis: i64,
+    pub(crate) at: Moment,
+    /// The diagnostic id of the sign-in: should its session have been stored all the same, that one goes too.
+    pub(crate) sign_in: Option<String>,
 }
 
 impl Forgotten {
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let value = json!({ "v": VERSION, "forgotten_unix_millis": self.unix_millis });
+        let value = json!({
+            "v": VERSION,
+            "forgotten_unix_millis": self.at.unix_millis(),
+            "at": self.at.to_value(),
+            "sign_in": self.sign_in,
+        });
         Zeroizing::new(value.to_string().into_bytes())
     }
 
     /// `None` if the record is anything else.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let object = Object::parse(bytes).ok()?;
+        let mut object = Object::parse(bytes).ok()?;
         let unix_millis = object.get("forgotten_unix_millis")?.as_i64()?;
-        Some(Self { unix_millis })
+        Some(Self {
+            at: moment(&object).unwrap_or_else(|| Moment::by_the_wall(unix_millis)),
+            sign_in: object.take_string("sign_in"),
+        })
     }
+}
+
+fn moment(object: &Object) -> Option<Moment> {
+    object.get("at").and_then(Moment::from_value)
 }
 
 impl FlowRecord {
@@ -81,8 +99,21 @@ impl FlowRecord {
     pub(crate) fn provisional(&self) -> Option<&Provisional> {
         match &self.progress {
             Progress::Provisional(provisional) => Some(provisional),
-            Progress::Waiting | Progress::Claimed { .. } => None,
+            Progress::Waiting | Progress::Claimed => None,
         }
+    }
+
+    /// For how many milliseconds its redirect may still come, if it has not come yet. A wall clock that is set while the
+    /// browser is open changes nothing.
+    pub(crate) fn left_millis(&self, clock: &dyn Clock) -> u64 {
+        let left = match self.at.elapsed_since_boot(clock) {
+            Some(elapsed) => self
+                .expires_unix_millis
+                .saturating_sub(self.at.unix_millis())
+                .saturating_sub_unsigned(elapsed),
+            None => self.expires_unix_millis.saturating_sub(clock.unix_millis()),
+        };
+        u64::try_from(left).unwrap_or_default()
     }
 
     /// What no error of this sign-in may tell. The redirect's own code is known to whoever has read it.
@@ -114,6 +145,7 @@ impl FlowRecord {
         insert("scope", self.scope.as_str().into());
         insert("max_age", self.max_age.into());
         insert("diagnostic_id", self.diagnostic_id.as_str().into());
+        insert("at", self.at.to_value());
         insert("expires_unix_millis", self.expires_unix_millis.into());
         insert("metadata", String::from_utf8_lossy(&self.metadata).into());
         insert("acr_values", self.acr_values.as_slice().into());
@@ -121,7 +153,7 @@ impl FlowRecord {
         let (mut claimed, mut tokens, mut code) = (Value::Null, Value::Null, Value::Null);
         match &self.progress {
             Progress::Waiting => {}
-            Progress::Claimed { unix_millis } => claimed = (*unix_millis).into(),
+            Progress::Claimed => claimed = self.at.unix_millis().into(),
             Progress::Provisional(provisional) => {
                 let mut members = Map::new();
                 encode_signed_in(&provisional.tokens, &mut members);
@@ -168,10 +200,8 @@ impl FlowRecord {
             .get("expires_unix_millis")
             .and_then(Value::as_i64)
             .ok_or_else(unreadable)?;
-        let progress = match (
-            object.get("claimed_unix_millis").and_then(Value::as_i64),
-            object.0.remove("tokens"),
-        ) {
+        let claimed = object.get("claimed_unix_millis").and_then(Value::as_i64);
+        let progress = match (claimed, object.0.remove("tokens")) {
             (_, Some(Value::Object(tokens))) => Progress::Provisional(Provisional {
                 tokens: Box::new(decode_signed_in(&mut Object(tokens))),
                 code: AuthorizationCode::new(object.take_string("code").ok_or_else(unreadable)?),
@@ -180,9 +210,14 @@ impl FlowRecord {
                     .and_then(Value::as_i64)
                     .ok_or_else(unreadable)?,
             }),
-            (Some(unix_millis), _) => Progress::Claimed { unix_millis },
+            (Some(_), _) => Progress::Claimed,
             (None, _) => Progress::Waiting,
         };
+        let by_the_wall = match &progress {
+            Progress::Provisional(provisional) => provisional.tokens.since_unix_millis,
+            Progress::Claimed | Progress::Waiting => claimed.unwrap_or(expires_unix_millis),
+        };
+        let at = moment(&object).unwrap_or_else(|| Moment::by_the_wall(by_the_wall));
         let resources = object.strings("resources").unwrap_or_default();
         let acr_values = object.strings("acr_values").unwrap_or_default();
         let mut text = |name: &str| object.take_string(name).ok_or_else(unreadable);
@@ -201,6 +236,7 @@ impl FlowRecord {
                 .iter()
                 .map(|uri| Resource::parse(uri).map_err(|_| unreadable()))
                 .collect::<Result<_>>()?,
+            at,
             expires_unix_millis,
             progress,
         })
@@ -224,6 +260,7 @@ mod tests {
             acr_values: vec!["urn:gold".into()],
             resources: vec![Resource::parse("https://api.example.com/").unwrap()],
             diagnostic_id: "gp-1".into(),
+            at: Moment::by_the_wall(5),
             expires_unix_millis: 7,
             metadata: b"{}".to_vec(),
             progress,
@@ -248,7 +285,7 @@ mod tests {
         };
         for progress in [
             Progress::Waiting,
-            Progress::Claimed { unix_millis: 9 },
+            Progress::Claimed,
             Progress::Provisional(Provisional {
                 tokens: Box::new(tokens),
                 code: AuthorizationCode::new("C".into()),

@@ -91,8 +91,7 @@ impl Inner {
             return;
         };
         let clock = Arc::clone(&self.context.ports.clock);
-        let left = flow.expires_unix_millis.saturating_sub(clock.unix_millis());
-        let left = u64::try_from(left).unwrap_or_default();
+        let left = flow.left_millis(&*clock);
         // No longer than a sign-in takes, should the clock have been set back by years.
         let at_most = u64::try_from(self.sign_in_timeout.as_millis()).unwrap_or(u64::MAX);
         let left = left.min(at_most).saturating_add(GRACE_MILLIS);
@@ -149,7 +148,7 @@ impl Inner {
         if !matches!(flow.progress, Progress::Waiting) {
             return;
         }
-        let is_over = self.context.ports.clock.unix_millis() >= flow.expires_unix_millis;
+        let is_over = flow.left_millis(&*self.context.ports.clock) == 0;
         if !is_over || self.interrupted(key, &stored, &flow).await.is_err() {
             self.unsettled.store(true, Ordering::SeqCst);
         }

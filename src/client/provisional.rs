@@ -13,14 +13,14 @@ use super::Inner;
 use super::accept::gone;
 use super::flow::{FlowRecord, Forgotten, Progress, Provisional};
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::ports::{CommitOutcome, Generation, RecordKey, SessionEvent, Stored};
+use crate::ports::{Clock, CommitOutcome, Generation, RecordKey, SessionEvent, Stored};
 use crate::protocol::id_token::{self, Claims, Occasion};
 use crate::protocol::scope::Scope;
-use crate::session::Session;
 use crate::session::at_server::Unverified;
 use crate::session::begin::Begun;
 use crate::session::context::{COMMIT_ATTEMPTS, contended};
 use crate::session::record::SignedIn;
+use crate::session::{Moment, Session};
 use crate::sync::lock;
 
 /// How long a sign-in waits for keys before its caller is told; the tokens wait longer.
@@ -28,9 +28,11 @@ const PATIENCE_MILLIS: u64 = 90_000;
 /// The pauses between two tries to get them; the last one repeats.
 const PAUSE_MILLIS: [u64; 5] = [1_000, 2_000, 5_000, 10_000, 20_000];
 /// Tokens that could not be verified for this long are given back.
-const PROVISIONAL_MAX_AGE_MILLIS: i64 = 24 * 60 * 60 * 1000;
+const PROVISIONAL_MAX_AGE_MILLIS: u64 = 24 * 60 * 60 * 1000;
 /// An exchange that was begun this long ago, and is not known to have ended, will not end any more.
-const CLAIM_MAX_AGE_MILLIS: i64 = 5 * 60 * 1000;
+const CLAIM_MAX_AGE_MILLIS: u64 = 5 * 60 * 1000;
+/// A process that was about to finish a sign-in can have been stopped for this long.
+const FORGOTTEN_MAX_AGE_MILLIS: u64 = 24 * 60 * 60 * 1000;
 
 /// Who may be asked for keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub(super) enum Unfinished {
     Later(Error),
     /// The sign-in failed; whether its grant is to be given back, once nobody can find it any more.
     Never { error: Error, give_back: bool },
+    /// Everything was to be forgotten meanwhile, and nobody but us has its grant.
+    Forgotten,
     /// Everything is in order, and storage does not take the session.
     Unstored(Error),
 }
@@ -123,9 +127,8 @@ impl Inner {
             }
         };
         let unstored = |error| (Unfinished::Unstored(error), 0);
-        if self.is_given_up(flow).await.map_err(unstored)? {
-            let (error, give_back) = (gone(), false);
-            return Err((Unfinished::Never { error, give_back }, 0));
+        if let Some(given_up) = self.given_up(flow).await.map_err(unstored)? {
+            return Err((given_up, 0));
         }
         let slot = self.sessions.slot_for(claims.as_ref()).await.map_err(unstored)?;
         let signed_in = SignedIn {
@@ -230,14 +233,10 @@ impl Inner {
     }
 
     async fn settle_one(self: &Arc<Self>, key: &RecordKey, stored: &Stored) -> Result<()> {
-        let now = self.context.ports.clock.unix_millis();
         if let Some(forgotten) = Forgotten::decode(&stored.bytes) {
-            // For as long as somebody may still be about to finish what was here.
-            return match now.saturating_sub(forgotten.unix_millis) > CLAIM_MAX_AGE_MILLIS {
-                true => self.clear(key, stored).await,
-                false => Ok(()),
-            };
+            return self.settle_forgotten(key, stored, &forgotten).await;
         }
+        let clock = Arc::clone(&self.context.ports.clock);
         let flow = match FlowRecord::decode(&stored.bytes) {
             Ok(flow) => flow,
             // Written by a newer version of the app, which may still want it.
@@ -251,10 +250,13 @@ impl Inner {
         }
         match &flow.progress {
             Progress::Provisional(Provisional { tokens, .. })
-                if now.saturating_sub(tokens.since_unix_millis) > PROVISIONAL_MAX_AGE_MILLIS =>
+                if is_over(&flow, PROVISIONAL_MAX_AGE_MILLIS, &*clock) =>
             {
-                // Removed first: who is about to make a session of it meets that.
-                if self.interrupted(key, stored, &flow).await? {
+                // First: who is about to make a session of it meets that.
+                let forgotten = self.forgotten(&flow).encode();
+                let given_up = self.context.commit(key, stored.generation, forgotten).await?;
+                if let CommitOutcome::Committed(_) = given_up {
+                    self.tell_interrupted(&flow.diagnostic_id);
                     self.revoke_quietly(tokens.refresh_token.clone());
                 }
                 Ok(())
@@ -263,11 +265,15 @@ impl Inner {
                 match self.decide(&flow, Ask::TheServer, Order::UnlessOvertaken).await {
                     Ok(session) => {
                         if self.is_forgotten(key, stored.generation).await {
-                            session.forget().await;
+                            self.forget_late(key, Some(&session)).await;
                             return Ok(());
                         }
                         info!(diagnostic_id = %flow.diagnostic_id, "a sign-in of before is finished");
                         session.emit(SessionEvent::SignedIn);
+                        Ok(())
+                    }
+                    Err((Unfinished::Forgotten, _)) => {
+                        self.revoke_quietly(flow.refresh_token());
                         Ok(())
                     }
                     Err((Unfinished::Unstored(error), _)) => Err(error),
@@ -283,10 +289,13 @@ impl Inner {
                     }
                 }
             }
-            Progress::Claimed { unix_millis } if now.saturating_sub(*unix_millis) > CLAIM_MAX_AGE_MILLIS => {
+            // Whoever was at it in an earlier run of the device is no more.
+            Progress::Claimed
+                if flow.at.is_of_another_boot(&*clock) || is_over(&flow, CLAIM_MAX_AGE_MILLIS, &*clock) =>
+            {
                 self.interrupted(key, stored, &flow).await.map(drop)
             }
-            Progress::Waiting if now >= flow.expires_unix_millis => {
+            Progress::Waiting if flow.left_millis(&*clock) == 0 => {
                 self.interrupted(key, stored, &flow).await.map(drop)
             }
             // The redirect may yet come: to another process, or here.
@@ -295,18 +304,24 @@ impl Inner {
                 Ok(())
             }
             // Another process may be at it.
-            Progress::Claimed { .. } => Ok(()),
+            Progress::Claimed => Ok(()),
         }
     }
 
-    /// Whether another process took this sign-in for dead while it waited, told so, and gave its grant back.
-    async fn is_given_up(&self, flow: &FlowRecord) -> Result<bool> {
+    /// Whether somebody else saw to it, while it waited, that nothing comes of this sign-in.
+    async fn given_up(&self, flow: &FlowRecord) -> Result<Option<Unfinished>> {
         let key = self.context.names.flow(flow.state.expose())?;
         match self.context.load(&key).await {
-            // Or has made the session of it already.
-            Ok(None) => Ok(!self.has_finished(&flow.diagnostic_id).await?),
+            // Its session is there already.
+            Ok(None) if self.has_finished(&flow.diagnostic_id).await? => Ok(None),
+            // Another process took it for dead, told so, and gave its grant back.
+            Ok(None) => {
+                let (error, give_back) = (gone(), false);
+                Ok(Some(Unfinished::Never { error, give_back }))
+            }
+            Ok(Some(stored)) => Ok(Forgotten::decode(&stored.bytes).map(|_| Unfinished::Forgotten)),
             // Nobody can tell: what is in our hands counts.
-            Ok(Some(_)) | Err(_) => Ok(false),
+            Err(_) => Ok(None),
         }
     }
 
@@ -359,14 +374,15 @@ impl Inner {
                 }
                 Err(error) => return Err(error),
             };
-            let under_way = FlowRecord::decode(&stored.bytes)
-                .is_ok_and(|flow| !matches!(flow.progress, Progress::Waiting));
-            let gone = if under_way {
-                let unix_millis = self.context.ports.clock.unix_millis();
-                let forgotten = Forgotten { unix_millis }.encode();
-                self.context.commit(key, stored.generation, forgotten).await?
-            } else {
-                self.context.remove(key, stored.generation).await?
+            if Forgotten::decode(&stored.bytes).is_some() {
+                return Ok(());
+            }
+            let gone = match FlowRecord::decode(&stored.bytes) {
+                Ok(flow) if !matches!(flow.progress, Progress::Waiting) => {
+                    let forgotten = self.forgotten(&flow).encode();
+                    self.context.commit(key, stored.generation, forgotten).await?
+                }
+                _ => self.context.remove(key, stored.generation).await?,
             };
             if let CommitOutcome::Committed(_) = gone {
                 return Ok(());
@@ -375,21 +391,91 @@ impl Inner {
         Err(contended())
     }
 
+    fn forgotten(&self, flow: &FlowRecord) -> Forgotten {
+        Forgotten {
+            at: Moment::now(&*self.context.ports.clock),
+            sign_in: Some(flow.diagnostic_id.clone()),
+        }
+    }
+
     /// A sign-in is over: its record is removed. Whether everything was to be forgotten meanwhile.
     pub(super) async fn is_forgotten(&self, key: &RecordKey, stored: Generation) -> bool {
-        // Nothing is lost where it stays: the next start finds that it is done.
-        let Ok(CommitOutcome::Conflict(found)) = self.context.remove(key, stored).await else {
-            return false;
+        match self.context.remove(key, stored).await {
+            Ok(CommitOutcome::Conflict(Some(found))) => {
+                let forgotten = Forgotten::decode(&found.bytes).is_some();
+                if !forgotten {
+                    drop(self.clear(key, &found).await);
+                }
+                forgotten
+            }
+            // Gone: another process has looked, and has finished the very same sign-in first.
+            Ok(_) => false,
+            // Nothing is lost where it stays: the next look finds that it is done, or was to be forgotten.
+            Err(_) => {
+                self.unsettled.store(true, Ordering::SeqCst);
+                false
+            }
+        }
+    }
+
+    /// Everything was to be forgotten while this sign-in was being finished. Its session goes as well; what tells of it, not
+    /// before.
+    pub(super) async fn forget_late(&self, key: &RecordKey, session: Option<&Session>) {
+        let gone = match session {
+            Some(session) => session.forget().await,
+            None => Ok(()),
         };
-        // Gone: another process has looked, and has finished the very same sign-in first.
-        let Some(found) = found else { return false };
-        drop(self.context.remove(key, found.generation).await);
-        Forgotten::decode(&found.bytes).is_some()
+        let cleared = match gone {
+            Ok(()) => self.context.remove_record(key).await,
+            failed => failed,
+        };
+        if cleared.is_err() {
+            self.unsettled.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// A sign-in that was to be forgotten: whoever was about to finish it may have died, or been stopped, between storing
+    /// its session and looking whether it may.
+    async fn settle_forgotten(&self, key: &RecordKey, stored: &Stored, forgotten: &Forgotten) -> Result<()> {
+        if let Some(sign_in) = &forgotten.sign_in {
+            for slot in self.sessions.every_slot().await? {
+                let record = match slot.read().await {
+                    Ok(Some((record, _))) => record,
+                    Ok(None) => continue,
+                    // It tells of no sign-in any more.
+                    Err(error) if error.kind() == ErrorKind::StorageLost => continue,
+                    Err(error) => return Err(error),
+                };
+                if record.sign_in() == Some(sign_in)
+                    && let Some(session) = Session::of(&slot, &record)
+                {
+                    session.forget().await?;
+                }
+            }
+        }
+        let clock = &*self.context.ports.clock;
+        let elapsed = forgotten.at.elapsed(clock);
+        if forgotten.at.is_of_another_boot(clock)
+            || elapsed.is_some_and(|elapsed| elapsed > FORGOTTEN_MAX_AGE_MILLIS)
+        {
+            return self.clear(key, stored).await;
+        }
+        if elapsed.is_none_or(|elapsed| elapsed < CLAIM_MAX_AGE_MILLIS) {
+            self.unsettled.store(true, Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     async fn clear(&self, key: &RecordKey, stored: &Stored) -> Result<()> {
         self.context.remove(key, stored.generation).await.map(drop)
     }
+}
+
+/// Whether this is longer ago, as far as a clock can tell.
+fn is_over(flow: &FlowRecord, at_most_millis: u64, clock: &dyn Clock) -> bool {
+    flow.at
+        .elapsed(clock)
+        .is_some_and(|elapsed| elapsed > at_most_millis)
 }
 
 /// The user did something else while the tokens waited.

@@ -18,11 +18,12 @@ use crate::protocol::metadata::AuthorizationServer;
 use crate::protocol::par::{self, PushedRequest};
 use crate::protocol::pkce::{CodeChallenge, CodeVerifier};
 use crate::secret::Secret;
-use crate::session::Session;
+
 use crate::session::context::{COMMIT_ATTEMPTS, no_user_agent};
 use crate::session::knowledge::Keys;
 use crate::session::listening::Listening;
 use crate::session::sessions::Accounts;
+use crate::session::{Moment, Session};
 use crate::sync::lock;
 
 /// How long pushing the request may take.
@@ -175,6 +176,7 @@ impl Inner {
         let redirect = listening.redirect(&self.redirect);
 
         let secrets = self.context.request_secrets()?;
+        let now = Moment::now(&*self.context.ports.clock);
         let flow = FlowRecord {
             client_id: self.context.client_id.clone(),
             state: Secret::new(secrets.state.as_str().to_owned()),
@@ -186,12 +188,10 @@ impl Inner {
             acr_values: options.requested_acr_values().to_vec(),
             resources: options.requested_resources().to_vec(),
             diagnostic_id: diagnostic_id.clone(),
-            expires_unix_millis: self
-                .context
-                .ports
-                .clock
+            expires_unix_millis: now
                 .unix_millis()
                 .saturating_add(i64::try_from(self.sign_in_timeout.as_millis()).unwrap_or(i64::MAX)),
+            at: now,
             metadata: server.document().to_vec(),
             progress: Progress::Waiting,
         };

@@ -17,7 +17,7 @@ use crate::protocol::token::RefreshToken;
 use crate::session::StoredSession;
 use crate::session::knowledge::Document;
 use crate::session::names::Names;
-use crate::session::record::{SentAt, SessionRecord, SignedIn, Standing};
+use crate::session::record::{Moment, SessionRecord, SignedIn, Standing};
 
 /// The input is a record as it stands in storage: of a session, of a sign-in, or of what is known of a server.
 pub fn stored_record(data: &[u8]) {
@@ -134,7 +134,7 @@ fn tokens<'a>(signed_in: &SignedIn, text: &impl Fn(&'static str) -> Option<&'a s
             "begun nobody knows when"
         );
     }
-    let expiry = SentAt::now(&clock).expiry(Duration::from_millis(signed_in.last_attempt()));
+    let expiry = Moment::now(&clock).expiry(Duration::from_millis(signed_in.last_attempt()));
     assert!(expiry.boot_millis >= clock.boot_millis() && expiry.unix_millis >= clock.unix_millis());
     // The bound on tokens for other targets is kept, and the newest stays.
     let mut more = signed_in.clone();
@@ -152,7 +152,7 @@ fn tokens<'a>(signed_in: &SignedIn, text: &impl Fn(&'static str) -> Option<&'a s
 fn sign_in(data: &[u8]) {
     if let Some(forgotten) = Forgotten::decode(data) {
         let again = Forgotten::decode(&forgotten.encode()).unwrap();
-        assert_eq!(again.unix_millis, forgotten.unix_millis);
+        assert_eq!((again.at, again.sign_in), (forgotten.at, forgotten.sign_in));
     }
     let has_fraction = Object::parse(data).is_ok_and(|d| d.0.values().any(has_fraction));
     let record = match FlowRecord::decode(data) {
@@ -209,9 +209,7 @@ fn sign_in(data: &[u8]) {
     );
     match (&again.progress, &record.progress) {
         (Progress::Waiting, Progress::Waiting) => {}
-        (Progress::Claimed { unix_millis: is }, Progress::Claimed { unix_millis: was }) => {
-            assert_eq!(is, was)
-        }
+        (Progress::Claimed, Progress::Claimed) => assert_eq!(again.at, record.at),
         (Progress::Provisional(is), Progress::Provisional(was)) => {
             assert_eq!(is.code.expose(), was.code.expose());
             assert_eq!(format!("{:?}", is.tokens), format!("{:?}", was.tokens));

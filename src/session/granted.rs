@@ -6,7 +6,7 @@ use super::at_server::Unverified;
 use super::context::Context;
 use super::ended;
 use super::flight::Outcome;
-use super::record::{SentAt, SignedIn, Standing, StoredAccessToken};
+use super::record::{Moment, SignedIn, Standing, StoredAccessToken};
 use super::refresh::{Refresh, Seen, busy};
 use super::snapshot::Snapshot;
 use crate::error::{EndReason, Result, Stage};
@@ -20,7 +20,7 @@ impl Refresh {
         server: &AuthorizationServer,
         current: Seen,
         tokens: TokenResponse,
-        sent_at: SentAt,
+        sent_at: Moment,
     ) -> Outcome {
         let mut record = current.record;
         let Standing::SignedIn(session) = &mut record.standing else {

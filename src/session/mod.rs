@@ -60,7 +60,7 @@ pub use self::sign_out::{Revocation, SignOut, SignedOut};
 pub use self::stored::StoredSession;
 
 use self::pace::Want;
-pub(crate) use self::record::SentAt;
+pub(crate) use self::record::Moment;
 use self::record::SessionRecord;
 pub(crate) use self::slot::Slot;
 use self::snapshot::Snapshot;

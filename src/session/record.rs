@@ -104,15 +104,16 @@ pub(crate) struct Expiry {
     pub(crate) unix_millis: i64,
 }
 
-/// When a request was sent, by both clocks: a lifetime counts from no later than this.
+/// An instant by the boot clock of one run of the device, and by the wall clock for all others: when a request was sent,
+/// from which the lifetimes in its answer count, or when something was begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct SentAt {
+pub(crate) struct Moment {
     boot_millis: u64,
     boot_id: Option<String>,
     unix_millis: i64,
 }
 
-impl SentAt {
+impl Moment {
     pub(crate) fn now(clock: &dyn Clock) -> Self {
         Self {
             boot_millis: clock.boot_millis(),
@@ -121,19 +122,44 @@ impl SentAt {
         }
     }
 
-    /// How long ago, in milliseconds. Across a reboot by the wall clock; one that was set back says nothing.
-    fn age(&self, clock: &dyn Clock) -> u64 {
-        if self.boot_id.is_some() && self.boot_id == clock.boot_id() {
-            return clock.boot_millis().saturating_sub(self.boot_millis);
+    /// As a record tells that knows nothing but the wall clock.
+    pub(crate) fn by_the_wall(unix_millis: i64) -> Self {
+        Self {
+            boot_millis: 0,
+            boot_id: None,
+            unix_millis,
         }
-        u64::try_from(clock.unix_millis().saturating_sub(self.unix_millis)).unwrap_or(u64::MAX)
     }
 
-    fn to_value(&self) -> Value {
+    pub(crate) fn unix_millis(&self) -> i64 {
+        self.unix_millis
+    }
+
+    /// How long ago, in milliseconds, if this run of the device can tell, whatever became of the wall clock.
+    pub(crate) fn elapsed_since_boot(&self, clock: &dyn Clock) -> Option<u64> {
+        let here = self.boot_id.is_some() && self.boot_id == clock.boot_id();
+        here.then(|| clock.boot_millis().saturating_sub(self.boot_millis))
+    }
+
+    /// How long ago, in milliseconds. Across a reboot by the wall clock: `None` if that was set back since.
+    pub(crate) fn elapsed(&self, clock: &dyn Clock) -> Option<u64> {
+        self.elapsed_since_boot(clock)
+            .or_else(|| u64::try_from(clock.unix_millis().saturating_sub(self.unix_millis)).ok())
+    }
+
+    /// Whether the device was started anew since, so that no process of then still runs.
+    pub(crate) fn is_of_another_boot(&self, clock: &dyn Clock) -> bool {
+        match (&self.boot_id, clock.boot_id()) {
+            (Some(then), Some(now)) => *then != now,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn to_value(&self) -> Value {
         json!({ "boot_millis": self.boot_millis, "boot_id": self.boot_id, "unix_millis": self.unix_millis })
     }
 
-    fn from_value(value: &Value) -> Option<Self> {
+    pub(crate) fn from_value(value: &Value) -> Option<Self> {
         Some(Self {
             boot_millis: value.get("boot_millis")?.as_u64()?,
             boot_id: value.get("boot_id")?.as_str().map(str::to_owned),
@@ -162,7 +188,7 @@ pub(crate) struct Journal {
     /// Rises with each attempt of the session.
     pub(crate) number: u64,
     /// When it was begun; `None` in a record that does not say.
-    pub(crate) begun: Option<SentAt>,
+    pub(crate) begun: Option<Moment>,
     /// It was begun without the lock: that this is free says nothing about whether it still runs.
     pub(crate) without_lock: bool,
 }
@@ -170,7 +196,8 @@ pub(crate) struct Journal {
 impl Journal {
     /// How long ago the attempt was begun, in milliseconds; for ever, if that cannot be told.
     pub(crate) fn age(&self, clock: &dyn Clock) -> u64 {
-        self.begun.as_ref().map_or(u64::MAX, |begun| begun.age(clock))
+        let begun = self.begun.as_ref();
+        begun.and_then(|begun| begun.elapsed(clock)).unwrap_or(u64::MAX)
     }
 }
 
@@ -240,7 +267,7 @@ impl SessionRecord {
     }
 
     /// The sign-in that the session came from.
-    pub(super) fn sign_in(&self) -> Option<&str> {
+    pub(crate) fn sign_in(&self) -> Option<&str> {
         match &self.standing {
             Standing::SignedIn(session) => session.sign_in.as_deref(),
             Standing::Ended { sign_in, .. } => sign_in.as_deref(),
@@ -439,7 +466,7 @@ pub(crate) fn encode_signed_in(session: &SignedIn, members: &mut Map<String, Val
                 "attempt_id": journal.attempt_id,
                 "uncertain": journal.uncertain,
                 "number": journal.number,
-                "begun": journal.begun.as_ref().map(SentAt::to_value),
+                "begun": journal.begun.as_ref().map(Moment::to_value),
                 "without_lock": journal.without_lock,
             }),
         );
@@ -460,7 +487,7 @@ pub(crate) fn decode_signed_in(object: &mut Object) -> SignedIn {
             .to_owned(),
         uncertain: journal.get("uncertain").and_then(Value::as_bool).unwrap_or(true),
         number: journal.get("number").and_then(Value::as_u64).unwrap_or_default(),
-        begun: journal.get("begun").and_then(SentAt::from_value),
+        begun: journal.get("begun").and_then(Moment::from_value),
         without_lock: journal
             .get("without_lock")
             .and_then(Value::as_bool)
@@ -601,7 +628,7 @@ mod tests {
                     attempt_id: "x".into(),
                     uncertain: true,
                     number: 5,
-                    begun: Some(SentAt {
+                    begun: Some(Moment {
                         boot_millis: 4,
                         boot_id: Some("b".into()),
                         unix_millis: -2,

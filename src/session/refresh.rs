@@ -17,7 +17,7 @@ use super::flight::{Outcome, Progress};
 use super::gate::Refused;
 use super::lease::{Lease, refresh_busy};
 use super::pace::Want;
-use super::record::{Journal, SentAt, SessionRecord, SignedIn, Standing};
+use super::record::{Journal, Moment, SessionRecord, SignedIn, Standing};
 use super::rotation::{Answer, Attempt, LEASE_MILLIS, Next};
 use super::snapshot::Snapshot;
 use super::{Slot, ended};
@@ -175,7 +175,7 @@ impl Refresh {
             attempt_id: attempt_id.to_owned(),
             uncertain: session.journal.is_some(),
             number: session.last_attempt().saturating_add(1),
-            begun: Some(SentAt::now(&**clock)),
+            begun: Some(Moment::now(&**clock)),
             without_lock: !locked,
         };
         let policy = self.context().on_unknown_outcome;
@@ -225,7 +225,7 @@ impl Refresh {
     ) -> Outcome {
         let clock = &self.context().ports.clock;
         // A server that answers the same token again with the same tokens counts their life from the first time.
-        let sent_at = SentAt::now(&**clock);
+        let sent_at = Moment::now(&**clock);
         loop {
             let patience = attempt.sends(clock.boot_millis());
             let body = token::refresh_request(
@@ -405,7 +405,7 @@ impl Refresh {
             if journal.age(&**clock) < YOUNG_MILLIS {
                 break;
             }
-            journal.begun = Some(SentAt::now(&**clock));
+            journal.begun = Some(Moment::now(&**clock));
         }
         let journal = current.record.signed_in().and_then(|s| s.journal.as_ref());
         // Too old to be sent before others take it for dead: the next caller tries anew.

@@ -126,9 +126,13 @@ impl Session {
 
 impl Session {
     /// Everything was to be forgotten while this session was being stored: it goes, at the server too, and its name with it.
-    pub(crate) async fn forget(&self) {
-        drop(self.sign_out(SignOut::Revoke).await);
-        drop(self.slot.erase().await);
+    ///
+    /// # Errors
+    /// Storage does not take that it is over.
+    pub(crate) async fn forget(&self) -> Result<()> {
+        self.sign_out(SignOut::Revoke).await?;
+        // Another may have begun meanwhile, whose user has asked for it.
+        self.slot.erase_if_over().await
     }
 }
 
@@ -181,6 +185,15 @@ impl Slot {
 
     /// Replaces the record, whatever it is, by one that says nothing but that the session is over.
     pub(crate) async fn erase(&self) -> Result<()> {
+        self.erase_where(|_| true).await
+    }
+
+    /// As [`erase`](Slot::erase), unless somebody is signed in.
+    pub(crate) async fn erase_if_over(&self) -> Result<()> {
+        self.erase_where(|record| record.signed_in().is_none()).await
+    }
+
+    async fn erase_where(&self, goes: impl Fn(&SessionRecord) -> bool + Send) -> Result<()> {
         for _ in 0..COMMIT_ATTEMPTS {
             let (least_epoch, least_generation) = self.after_newest();
             let read = match self.read_to_replace().await {
@@ -193,6 +206,7 @@ impl Slot {
                 read => read?,
             };
             let (old, expected) = match read {
+                Some((Ok(stored), _)) if !goes(&stored) => return Ok(()),
                 Some((stored, raw)) => (stored.ok(), raw.generation),
                 // There was a session: what is under way for it, or held, must not bring it back.
                 None if self.is_known() || self.is_holding() => (None, Generation::ABSENT),

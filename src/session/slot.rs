@@ -130,11 +130,13 @@ impl Slot {
         self.set_state(SessionState::Ended(EndReason::StorageLost));
     }
 
-    /// Epoch and generation for a new session where storage tells of none before: later than any that was seen here,
-    /// so that no handle of a lost session comes alive with the tokens of another.
+    /// The least epoch and generation of what is written next: later than any that was seen here, and than what storage
+    /// has lost before anybody here could see it, which was written at an earlier hour. So no handle of a lost session, in
+    /// any process, comes alive with the tokens of another.
     pub(crate) fn after_newest(&self) -> (u64, u64) {
         let (epoch, generation) = *lock(&self.newest);
-        (epoch.saturating_add(1), generation.saturating_add(1))
+        let hour = u64::try_from(self.context.ports.clock.unix_millis()).unwrap_or_default();
+        (epoch.saturating_add(1).max(hour), generation.saturating_add(1))
     }
 
     /// The epoch of the session that was published last.

@@ -85,7 +85,7 @@ impl SignedIn {
     }
 }
 
-async fn begin(bed: &TestBed, client: &Client) -> (PendingSignIn, String) {
+pub(crate) async fn begin(bed: &TestBed, client: &Client) -> (PendingSignIn, String) {
     let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
     let redirect = bed.browser_sign_in(pending.authorization_url()).await;
     (pending, redirect)

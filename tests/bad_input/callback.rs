@@ -2,11 +2,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
+use gatepass::test_server::TestClock;
 use gatepass::{ErrorKind, NextStep, SessionState, SignInOptions, SignInProgress, Stage};
 
-use crate::bed::{REDIRECT, SignedIn, told};
+use crate::bed::{REDIRECT, SignedIn, begin, told};
 use crate::support::TestBed;
 
 /// The parameters of a redirect, by name.
@@ -364,12 +366,14 @@ async fn bi_13_a_redirect_that_comes_again() {
 async fn bi_14_a_redirect_that_comes_too_late() {
     let at = SignedIn::new().await;
     let before = at.stored();
-    let (pending, redirect) = at.begin().await;
+    // To the process that begins it no time passes until it is told below.
+    let stopped = Arc::new(TestClock::default());
+    let client = at
+        .bed
+        .client_with(|b| b.redirect(REDIRECT).clock(stopped.clone()));
+    let (pending, redirect) = begin(&at.bed, &client).await;
     let requests = at.token_requests();
-    // The process that began it has a clock that nobody sets; another one has the wall clock to go by.
-    at.bed
-        .clock
-        .set_unix_millis(at.bed.now_unix_millis() + 15 * 60 * 1000 + 1);
+    at.bed.clock.advance(Duration::from_millis(15 * 60 * 1000 + 1));
     let other = at.bed.client_with(|b| b.redirect(REDIRECT));
     let error = other.resume_sign_in(&redirect).await.unwrap_err();
     told(
@@ -379,7 +383,7 @@ async fn bi_14_a_redirect_that_comes_too_late() {
         Stage::Callback,
         "late",
     );
-    at.bed.clock.advance(Duration::from_secs(15 * 60 + 1));
+    stopped.advance(Duration::from_secs(15 * 60 + 1));
     let error = pending.wait().await.unwrap_err();
     told(
         &error,

@@ -267,12 +267,16 @@ async fn bi_99_a_sign_in_that_nobody_finishes_is_told_once_when_its_time_is_over
 }
 
 #[tokio::test]
-async fn bi_99_a_wall_clock_that_jumps_past_the_deadline_ends_the_listening_at_the_next_look() {
+async fn bi_99_the_deadline_ends_the_listening_and_a_wall_clock_that_is_set_does_not() {
     let bed = TestBed::new();
     let open = LeftOpen::of_a_dead_process(&bed).await;
     let next = Process::start(&bed);
     next.looks().await;
     bed.clock.set_unix_millis(bed.now_unix_millis() + 16 * 60 * 1000);
+    next.looks().await;
+    assert!(open.is_listened_for());
+    assert!(next.heard.all().is_empty());
+    bed.clock.advance(Duration::from_secs(16 * 60));
     next.looks().await;
     next.hears(&[open.interrupted()]).await;
     next.looks().await;

@@ -4,10 +4,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gatepass::test_server::{CannedAnswer, ClockOffset, Endpoint, Mistake, PlannedFault, TestServer};
+use gatepass::test_server::{
+    CannedAnswer, ClockOffset, Endpoint, Mistake, PlannedFault, TestClock, TestServer,
+};
 use gatepass::{
-    AllowHttpOnLoopback, Client, EndReason, ErrorKind, EventSink, Generation, NextStep, SecureStorage as _,
-    SessionEvent, SessionId, SessionState, SignInOptions, SignOut, Stage, WaitingSignIn,
+    AllowHttpOnLoopback, Client, Clock as _, EndReason, ErrorKind, EventSink, Generation, NextStep,
+    SecureStorage as _, SessionEvent, SessionId, SessionState, SignInOptions, SignOut, Stage, WaitingSignIn,
 };
 
 use crate::support::{TestBed, paths, token_requests, until};
@@ -134,15 +136,20 @@ impl EventSink for Heard {
 #[tokio::test]
 async fn bi_99_a_sign_in_that_died_with_its_process_is_told_once() {
     let bed = TestBed::new();
-    let pending = app(&bed).begin_sign_in(SignInOptions::default()).await.unwrap();
+    // To this one no time passes any more, as to a process that was stopped for good.
+    let stopped = bed.client_with(|b| b.redirect(REDIRECT).clock(Arc::new(TestClock::default())));
+    let pending = stopped.begin_sign_in(SignInOptions::default()).await.unwrap();
     let id = pending.diagnostic_id().to_owned();
     let heard = Arc::new(Heard::default());
     let start = || bed.client_with(|builder| builder.redirect(REDIRECT).event_sink(heard.clone()));
     // It may yet come to an end elsewhere.
     assert!(start().session().await.unwrap().is_none());
     assert!(heard.0.lock().unwrap().is_empty());
-    // Only its wall clock can tell another process that its time is over.
+    // Nor does it end by a clock that somebody sets while the browser is open.
     bed.clock.set_unix_millis(bed.now_unix_millis() + 16 * 60 * 1000);
+    assert!(start().session().await.unwrap().is_none());
+    assert!(heard.0.lock().unwrap().is_empty());
+    bed.clock.advance(Duration::from_secs(16 * 60));
     assert!(start().session().await.unwrap().is_none());
     assert!(start().session().await.unwrap().is_none());
     assert_eq!(*heard.0.lock().unwrap(), [id]);
@@ -493,6 +500,10 @@ async fn what_waited_for_more_than_a_day_is_given_back_and_told() {
     bed.clock.advance(DAY + Duration::from_secs(1));
     assert!(app(&bed).session().await.unwrap().is_none());
     until(|| paths(&bed.server).contains(&"/revoke".to_owned())).await;
+    assert!(WaitingSignIn::all(&*bed.storage).unwrap().is_empty());
+    // What tells of it to a process that was stopped in the midst of it goes as well, in the end.
+    bed.clock.advance(DAY + Duration::from_secs(1));
+    assert!(app(&bed).session().await.unwrap().is_none());
     assert!(bed.storage.list("flow.").unwrap().is_empty());
 }
 
@@ -532,6 +543,87 @@ async fn forgetting_everything_while_a_sign_in_of_before_is_finished_leaves_nobo
     until(|| paths(&bed.server).contains(&"/revoke".to_owned())).await;
     client.drain().await;
     assert!(!bed.everything_stored().contains(bed.server.issuer()));
+}
+
+/// As if a process had been about to finish this sign-in, and everything was forgotten before it stored the session: it
+/// dies, or is stopped, before it looks whether it may.
+async fn stored_too_late(bed: &TestBed) -> String {
+    let (key, left) = leftover(bed).await;
+    let client = app(bed);
+    client.session().await.unwrap().unwrap();
+    let session = bed.storage.list("session.").unwrap().remove(0);
+    let too_late = bed.storage.load(&session).unwrap().unwrap().bytes;
+    // The last part of what that process did comes after the first part of what this one does.
+    bed.storage.commit(&key, Generation::ABSENT, &left.bytes).unwrap();
+    app(bed).forget_everything().await.unwrap();
+    let over = bed.storage.load(&session).unwrap().unwrap();
+    bed.storage.commit(&session, over.generation, &too_late).unwrap();
+    key.as_str().to_owned()
+}
+
+#[tokio::test]
+async fn a_session_that_is_stored_after_everything_was_forgotten_does_not_stay() {
+    let bed = TestBed::new();
+    stored_too_late(&bed).await;
+    let next = app(&bed);
+    assert!(next.session().await.unwrap().is_none());
+    assert_ne!(next.state().get(), SessionState::SignedIn);
+    until(|| paths(&bed.server).contains(&"/revoke".to_owned())).await;
+    let session = bed.storage.list("session.").unwrap().remove(0);
+    let session = bed.storage.load(&session).unwrap().unwrap();
+    assert!(!String::from_utf8_lossy(&session.bytes).contains(bed.server.issuer()));
+    // The user can sign in again, and what is left of before does nothing to that.
+    let pending = next.begin_sign_in(SignInOptions::default()).await.unwrap();
+    let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+    next.resume_sign_in(&redirect).await.unwrap();
+    for passed in [0, 1, 25] {
+        bed.clock.advance(Duration::from_secs(passed * 3600));
+        assert!(app(&bed).session().await.unwrap().is_some(), "{passed} hours");
+    }
+    assert!(bed.storage.list("flow.").unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn forgetting_everything_twice_is_forgetting_it_once() {
+    let bed = TestBed::new();
+    stored_too_late(&bed).await;
+    // What tells of the sign-in stays: whoever was about to finish it may still be at it.
+    app(&bed).forget_everything().await.unwrap();
+    assert_eq!(bed.storage.list("flow.").unwrap().len(), 1);
+    assert!(app(&bed).session().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_forgotten_yet_is_forgotten_at_the_next_look() {
+    let bed = TestBed::new();
+    let running = app(&bed);
+    assert!(running.session().await.unwrap().is_none());
+    // The process that runs has looked before; the one that was late died only now.
+    running.forget_everything().await.unwrap();
+    stored_too_late(&bed).await;
+    app(&bed).session().await.unwrap();
+    assert!(running.session().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn bi_97_a_clock_that_is_set_while_the_browser_is_open_does_not_cost_the_sign_in() {
+    for by in [
+        16 * 60 * 1000,
+        -16 * 60 * 1000,
+        20 * 3_600_000,
+        -20 * 3_600_000_i64,
+    ] {
+        let bed = TestBed::new();
+        let device = Arc::new(TestClock::hurried());
+        let start = || bed.client_with(|b| b.redirect(REDIRECT).clock(device.clone()));
+        let pending = start().begin_sign_in(SignInOptions::default()).await.unwrap();
+        let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+        device.set_unix_millis(device.unix_millis() + by);
+        let next = start();
+        assert!(next.session().await.unwrap().is_none());
+        let session = next.resume_sign_in(&redirect).await;
+        assert!(session.is_ok(), "set by {by} ms: {session:?}");
+    }
 }
 
 /// Another process each time.

@@ -290,7 +290,12 @@ impl Apps {
                     keep(&place, Some(session));
                     Ok(true)
                 }
-                (What::Forget, _) => client.forget_everything().await.map(|()| false),
+                (What::Forget, _) => {
+                    let begun = world.lock().judge.begun.clone();
+                    client.forget_everything().await?;
+                    world.lock().judge.forgotten.extend(begun);
+                    Ok(false)
+                }
                 (_, None) => Ok(false),
                 (What::Token, Some(handle)) => {
                     let over = handle.signed_out.load(Ordering::Relaxed);
@@ -364,6 +369,7 @@ impl Apps {
                     return Ok(false);
                 }
                 let (now, unix_seconds) = (state.now, state.true_unix_millis() / 1_000);
+                state.judge.begun.insert(pending.diagnostic_id().to_owned());
                 match state
                     .server
                     .authorize(pending.authorization_url(), now, unix_seconds)

@@ -136,7 +136,7 @@ fn script(apps: &mut Apps, rng: &mut Rng, operations: usize) {
             60..64 => apps.call(app, What::SignOut(sign_out(rng))),
             64..70 => apps.begin_sign_in(app),
             70..78 => apps.restart(app),
-            78..92 => {
+            78..91 => {
                 let by = match rng.u8(0..6) {
                     0 => rng.u64(1..5_000),
                     1 | 2 => rng.u64(5_000..300_000),
@@ -145,7 +145,7 @@ fn script(apps: &mut Apps, rng: &mut Rng, operations: usize) {
                 };
                 apps.wait(by);
             }
-            92..94 => apps.call(app, What::Forget),
+            91..94 => apps.call(app, What::Forget),
             94..96 => {
                 let mut state = apps.world.lock();
                 state.judge.server_ended_all = true;
@@ -187,7 +187,8 @@ fn recover(apps: &mut Apps, rng: &mut Rng, policy: OnUnknownOutcome) -> Option<b
     deliver_last(apps);
     let opened = apps.ask(0, What::Open);
     let (durable, accepted, on_its_way) = {
-        let state = apps.world.lock();
+        let mut state = apps.world.lock();
+        state.judge.settled();
         let durable = state.judge.durable.clone();
         let token = durable.refresh_token.as_deref();
         let accepted = token.is_some_and(|token| state.server.would_accept(token, state.now));

@@ -104,6 +104,10 @@ pub(crate) struct Judge {
     /// Of records that were found on the disk, acknowledged or not.
     visible_access_tokens: BTreeSet<String>,
     signed_out: BTreeSet<String>,
+    /// The sign-ins that were begun.
+    pub(crate) begun: BTreeSet<String>,
+    /// Those that were begun before everything was forgotten.
+    pub(crate) forgotten: BTreeSet<String>,
     /// A server that answers a copy of a request leaves nobody able to tell.
     pub(crate) duplicated: bool,
     /// The wall clock was set.
@@ -343,6 +347,18 @@ impl Judge {
         let nobody_can_tell = self.clock_was_wrong && self.rebooted;
         if server.is_expired(access_token, now) && !nobody_can_tell {
             self.broken(format!("{access_token} was handed out after it expired"));
+        }
+    }
+
+    /// Nothing goes wrong any more, and a process has started and looked.
+    pub(crate) fn settled(&mut self) {
+        let found = self.durable.sign_in.clone().filter(|_| self.durable.lives);
+        if let Some(sign_in) = found
+            && self.forgotten.contains(&sign_in)
+        {
+            self.broken(format!(
+                "everything was forgotten, and the session of {sign_in} is there"
+            ));
         }
     }
 
