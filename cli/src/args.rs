@@ -305,6 +305,9 @@ pub(crate) struct Doctor {
     /// Send the server no authorization request to see whether it knows the redirect
     #[arg(long)]
     pub(crate) no_probe: bool,
+    /// Look at the interstitial page at the redirect as well
+    #[arg(long)]
+    pub(crate) interstitial: bool,
     /// Do not ask Apple for its copy of the host's file
     #[arg(long)]
     pub(crate) no_apple_copy: bool,

@@ -4,7 +4,9 @@ mod fetch;
 mod files;
 mod print;
 
-use gatepass::association::{Association, Fetched, Finding, ServerCheck, check_redirect, check_registration};
+use gatepass::association::{
+    Association, Fetched, Finding, ServerCheck, check_interstitial, check_redirect, check_registration,
+};
 use gatepass::{AllowHttpOnLoopback, AuthorizationServer, RedirectKind, RedirectUri};
 
 use crate::app;
@@ -59,6 +61,11 @@ pub(crate) async fn run(program: &Program, options: &Doctor) -> Result<Exit, Fai
     {
         apple(options, association, &fetcher, &mut printer).await?;
         android(association, &fetcher, &mut printer).await?;
+        if options.interstitial {
+            let url = association.page_url();
+            let fetched = fetcher.get(&url, association.max_bytes(&url)).await?;
+            printer.section("interstitial", check_interstitial(&url, &fetched));
+        }
     }
     for path in &options.files {
         let (association, path) = (association.clone(), path.clone());

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::input::{is_clean, loose};
 use crate::protocol::association::{
     AndroidApp, AppId, Association, Element, Fetched, Finding, Fingerprint, ServerCheck, Severity,
-    check_manifest, check_redirect, check_registration, matches_for_fuzzing,
+    check_interstitial, check_manifest, check_redirect, check_registration, matches_for_fuzzing,
 };
 use crate::protocol::redirect::RedirectUri;
 
@@ -53,6 +53,9 @@ pub fn association(data: &[u8]) {
         are_fit_to_be_shown(OURS.check_robots(&answer).as_slice());
         are_fit_to_be_shown(OURS.check_apple_root(&answer).as_slice());
         are_fit_to_be_shown(&[OURS.check_apple_copy(&answer, &answer)]);
+        let page = check_interstitial(REDIRECT, &answer);
+        are_fit_to_be_shown(&page);
+        assert!(!has(&page, "interstitial_good"), "without a policy");
         let server = ServerCheck::new("https://as.example", None).unwrap();
         let findings = server.check("https://as.example/metadata", &answer, Some(0));
         are_fit_to_be_shown(&findings);
@@ -97,8 +100,8 @@ pub fn association(data: &[u8]) {
     }
 }
 
-fn has(findings: &[Finding], code: &str) -> bool {
-    findings.iter().any(|finding| finding.code() == code)
+fn has(findings: &[Finding], wanted: &str) -> bool {
+    findings.iter().any(|finding| finding.code() == wanted)
 }
 
 fn are_fit_to_be_shown(findings: &[Finding]) {

@@ -103,6 +103,7 @@ fn heading(section: &str) -> &str {
         "redirect" => "Redirect",
         "apple" => "Apple: apple-app-site-association",
         "android" => "Android: assetlinks.json",
+        "interstitial" => "Interstitial page",
         "app" => "File of the app",
         other => other,
     }

@@ -212,3 +212,46 @@ fn the_interstitial_page_is_the_one_in_the_documentation() {
         assert_eq!(error["code"], code);
     }
 }
+
+#[test]
+fn the_interstitial_page_that_it_prints_the_doctor_approves_of() {
+    const PAGE: &str = "https://app.example.com/callback";
+    let web = Web::new();
+    let redirect = ["--redirect", PAGE];
+    let link = ["--app-link", "com.example.app:/callback"];
+    let output = web
+        .command(&[&["interstitial", "--json"], &redirect[..], &link[..]].concat())
+        .output()
+        .unwrap();
+    let made: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let html = made["page"].as_str().unwrap();
+    let headers = made["headers"].as_object().unwrap();
+    let served = |without: &str, html: &str| {
+        let headers = headers.iter().filter(|(name, _)| *name != without);
+        let headers = headers.map(|(name, value)| format!("{name}: {}", value.as_str().unwrap()));
+        Reply::Answer(200, headers.collect(), html.as_bytes().to_vec())
+    };
+    let codes = |reply: Reply| {
+        web.at(PAGE, reply);
+        let doctor = web.doctor(&[&["--interstitial", "--no-apple-copy"], &redirect[..]].concat());
+        let own = doctor
+            .findings
+            .iter()
+            .filter(|finding| finding["section"] == "interstitial");
+        own.map(|finding| finding["code"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(codes(served("", html)), ["interstitial_good"]);
+    for (header, code) in [
+        ("Content-Security-Policy", "interstitial_policy"),
+        ("Referrer-Policy", "interstitial_referrer"),
+        ("Cache-Control", "interstitial_cache"),
+    ] {
+        assert_eq!(codes(served(header, html)), [code]);
+    }
+    let foreign = html.replace("</main>", "<img SRC=https://evil.example/x></main>");
+    assert_eq!(codes(served("", &foreign)), ["interstitial_foreign"]);
+    assert_eq!(codes(Reply::status(404)), ["interstitial_missing"]);
+    assert_eq!(codes(Reply::json("{}")), ["interstitial_missing"]);
+    assert_eq!(codes(Reply::HangUp), ["interstitial_missing"]);
+}

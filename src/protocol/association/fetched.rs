@@ -148,6 +148,18 @@ impl Fetched {
         }
     }
 
+    /// The text of a web page, of an answer that is one.
+    pub(super) fn page(&self) -> Option<String> {
+        match &self.0 {
+            Outcome::Answer {
+                status: 200,
+                headers,
+                body,
+            } if answer::is_content(headers, "text/html") => Some(String::from_utf8_lossy(body).into_owned()),
+            _ => None,
+        }
+    }
+
     /// The body of a file that can be one: status 200, not empty, not too long, not a web page.
     pub(super) fn file(&self, subject: &str, max_bytes: usize) -> Result<&[u8], Finding> {
         let refuse = |check, found: &str| Err(Finding::new(check, subject, found));

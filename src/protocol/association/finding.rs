@@ -445,6 +445,25 @@ checks! {
         "The clock of the server or of this machine is wrong; Gatepass learns the difference, other clients refuse its tokens."
         "Set both by NTP.";
 
+    // The interstitial page.
+    PageGood "interstitial_good" Good
+        "A browser that does not open the app shows the page, and the page keeps the code to itself." "";
+    PageMissing "interstitial_missing" Warning
+        "A user whose browser does not open the app ends at an error page of the host."
+        "Serve the page that `gatepass interstitial` prints at the redirect.";
+    PagePolicy "interstitial_policy" Warning
+        "Whatever else runs in the page can read the code."
+        "Send the Content-Security-Policy that `gatepass interstitial --headers` prints.";
+    PageReferrer "interstitial_referrer" Warning
+        "Without Referrer-Policy: no-referrer the address with the code may reach the next page."
+        "Send the header Referrer-Policy: no-referrer.";
+    PageCache "interstitial_cache" Warning
+        "A cache keeps the page together with the address that it was asked by, code included."
+        "Send the header Cache-Control: no-store.";
+    PageForeign "interstitial_foreign" Error
+        "A script, image or style from elsewhere gets the address of the page, or the code itself."
+        "Serve the page as `gatepass interstitial` prints it, with nothing added.";
+
     // Files of the app.
     AppFileUnreadable "app_file_unreadable" Error
         "What cannot be read cannot be checked."

@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use super::app::is_package;
+use super::fetched::Fetched;
+use super::finding::{Check, Finding};
 use crate::error::{Error, Result};
 use crate::protocol::redirect::{RedirectKind, RedirectUri};
 
@@ -159,6 +161,68 @@ impl Interstitial {
             digest(STYLE)
         )
     }
+}
+
+/// The longest page that is looked at, in bytes. Ours has some thousand.
+pub(crate) const MAX_PAGE: usize = 256 * 1024;
+
+/// Looks at what stands at the redirect, asked for without parameters. Never empty.
+///
+/// ```
+/// use gatepass::association::{Fetched, check_interstitial};
+///
+/// let nothing = Fetched::answer::<&str, &str>(404, [], *b"not found");
+/// let findings = check_interstitial("https://app.example.com/callback", &nothing);
+/// assert_eq!(findings[0].code(), "interstitial_missing");
+/// ```
+#[must_use]
+pub fn check_interstitial(url: &str, fetched: &Fetched) -> Vec<Finding> {
+    let missing = |found: &str| vec![Finding::new(Check::PageMissing, url, found)];
+    if let Some((_, detail)) = fetched.failure() {
+        return missing(detail);
+    }
+    let Some(page) = fetched.page() else {
+        let status = fetched.status().unwrap_or_default();
+        return missing(&format!("status {status}, {}", fetched.content_type()));
+    };
+    let mut findings = Vec::new();
+    let mut found = |check, text: String| findings.push(Finding::new(check, url, text));
+    let header = |name: &str| {
+        let name = ::http::HeaderName::from_bytes(name.as_bytes()).ok()?;
+        Some(fetched.header(&name)?.to_ascii_lowercase())
+    };
+    match header("content-security-policy") {
+        Some(policy) if policy.contains("default-src 'none'") && !policy.contains("unsafe") => {}
+        Some(policy) => found(Check::PagePolicy, policy),
+        None => found(Check::PagePolicy, "no Content-Security-Policy".to_owned()),
+    }
+    match header("referrer-policy") {
+        Some(policy) if policy.trim() == "no-referrer" => {}
+        other => found(
+            Check::PageReferrer,
+            other.unwrap_or_else(|| "no Referrer-Policy".to_owned()),
+        ),
+    }
+    match header("cache-control") {
+        Some(control) if control.contains("no-store") => {}
+        other => found(
+            Check::PageCache,
+            other.unwrap_or_else(|| "no Cache-Control".to_owned()),
+        ),
+    }
+    let page = page.to_ascii_lowercase();
+    let foreign = ["src=", "href=\"http", "href='http", "@import", "url("];
+    if let Some(foreign) = foreign.iter().find(|foreign| page.contains(*foreign)) {
+        found(Check::PageForeign, format!("{foreign}… in the page"));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::new(
+            Check::PageGood,
+            url,
+            "a page of its own, with its headers",
+        ));
+    }
+    findings
 }
 
 /// Text for HTML, in elements and in quoted attributes.

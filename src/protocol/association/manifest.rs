@@ -90,6 +90,17 @@ pub(super) fn qualified(namespace: &str, name: &str) -> String {
 }
 
 /// Looks at the manifest of an app that claims a redirect; without one at the rest of it. Never empty.
+///
+/// ```
+/// use gatepass::RedirectUri;
+/// use gatepass::association::{Association, Element, check_manifest};
+///
+/// let association = Association::new(&RedirectUri::parse("https://app.example.com/callback")?)?;
+/// let manifest = Element::new("manifest", Vec::new(), vec![Element::new("application", Vec::new(), Vec::new())]);
+/// let findings = check_manifest(Some(&association), "AndroidManifest.xml", &manifest);
+/// assert!(findings.iter().any(|finding| finding.code() == "manifest_filter_missing"));
+/// # Ok::<(), gatepass::Error>(())
+/// ```
 #[must_use]
 pub fn check_manifest(association: Option<&Association>, subject: &str, manifest: &Element) -> Vec<Finding> {
     let mut look = Look {

@@ -25,7 +25,7 @@ pub use self::app::{AndroidApp, AppId, Fingerprint};
 pub use self::entitlements::{Entitlements, check_bundle};
 pub use self::fetched::{FetchFailure, Fetched};
 pub use self::finding::{Finding, Severity};
-pub use self::interstitial::Interstitial;
+pub use self::interstitial::{Interstitial, check_interstitial};
 pub use self::manifest::{Element, check_manifest};
 pub use self::redirect::{check_redirect, check_registration};
 pub use self::server::ServerCheck;
@@ -163,11 +163,19 @@ impl Association {
         format!("{}/robots.txt", self.origin)
     }
 
+    /// Where an interstitial page stands.
+    #[must_use]
+    pub fn page_url(&self) -> String {
+        format!("{}{}", self.origin, self.path)
+    }
+
     /// How long an answer may be that is worth reading, in bytes. Longer is [`FetchFailure::TooLong`].
     #[must_use]
     pub fn max_bytes(&self, url: &str) -> usize {
         if url == self.assetlinks_url() || url == self.robots_url() {
             links::MAX_BYTES
+        } else if url == self.page_url() {
+            interstitial::MAX_PAGE
         } else {
             apple::MAX_BYTES
         }
