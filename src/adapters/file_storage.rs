@@ -26,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::directory::{Directory, SystemDirectory};
 use super::file_lock::FileLock;
+use super::sealing::fill;
 use crate::ports::{
     CommitOutcome, Generation, ProcessLock, RecordKey, SecureStorage, StorageFailure, Stored,
 };
@@ -269,8 +270,11 @@ impl Writing<'_> {
             if there.is_some() {
                 directory.remove(&name).map_err(failed)?;
             }
-            // Written and made durable, for only then it is certain that there is room.
-            if let Err(error) = write_new(directory, &name, &vec![0; bytes]) {
+            // Written and made durable, for only then it is certain that there is room; and noise, because a file system that
+            // compresses keeps no room for anything else.
+            let mut noise = vec![0; bytes];
+            fill(&mut noise)?;
+            if let Err(error) = write_new(directory, &name, &noise) {
                 drop(directory.remove(&name));
                 return Err(failed(error));
             }

@@ -25,9 +25,8 @@ impl Slot {
 
     async fn try_begin(self: &Arc<Self>, signed_in: SignedIn, give_way: bool) -> Result<Begun> {
         let mut pauses = WRITE_RETRY_MILLIS.iter();
-        let mut doubtful = false;
         loop {
-            let failure = match self.replace(&signed_in, give_way, doubtful).await {
+            let failure = match self.replace(&signed_in, give_way).await {
                 Ok(ControlFlow::Break(overtaken)) => return Ok(overtaken),
                 Ok(ControlFlow::Continue(Replaced { record, grant })) => {
                     self.publish(&record);
@@ -43,7 +42,6 @@ impl Slot {
                 }
                 Err(failure) => failure,
             };
-            doubtful = true;
             let Some(pause) = pauses.next() else {
                 return Err(failure);
             };
@@ -61,13 +59,7 @@ impl Slot {
         changed > signed_in.since_unix_millis && changed <= self.context.ports.clock.unix_millis()
     }
 
-    /// `doubtful`: a write before this failed, and may have happened all the same.
-    async fn replace(
-        &self,
-        signed_in: &SignedIn,
-        give_way: bool,
-        doubtful: bool,
-    ) -> Result<ControlFlow<Begun, Replaced>> {
+    async fn replace(&self, signed_in: &SignedIn, give_way: bool) -> Result<ControlFlow<Begun, Replaced>> {
         for _ in 0..COMMIT_ATTEMPTS {
             let (least_epoch, least_generation) = self.after_newest();
             let mut grant = None;
@@ -78,15 +70,14 @@ impl Slot {
                     return Ok(ControlFlow::Break(Begun::Overtaken { same_grant: false }));
                 }
                 Some((Ok(old), stored)) if is_the_same(&old, signed_in) => {
-                    if doubtful {
-                        // It is there, and nobody knows whether it would outlive a crash.
-                        let written = self
-                            .context
-                            .commit(&self.key, stored.generation, old.encode())
-                            .await?;
-                        if let CommitOutcome::Conflict(_) = written {
-                            continue;
-                        }
+                    // It is there, and nobody knows whether it would outlive a crash: a write that failed, here or in another
+                    // task that finishes the same sign-in, may have happened all the same.
+                    let written = self
+                        .context
+                        .commit(&self.key, stored.generation, old.encode())
+                        .await?;
+                    if let CommitOutcome::Conflict(_) = written {
+                        continue;
                     }
                     return Ok(ControlFlow::Continue(Replaced {
                         record: old,

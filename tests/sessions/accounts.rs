@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gatepass::test_server::{Endpoint, Mistake, TestServer, TestUser};
 use gatepass::{
-    Client, CommitOutcome, Generation, MemoryStorage, RecordKey, SecureStorage, Session, SessionState,
-    SignInOptions, SignOut, StorageFailure, Stored, StoredSession,
+    Client, CommitOutcome, EndReason, ErrorKind, Generation, MemoryStorage, RecordKey, SecureStorage,
+    Session, SessionState, SignInOptions, SignOut, StorageFailure, Stored, StoredSession,
 };
 
+use crate::support::reached::Reached;
 use crate::support::{TestBed, paths, until};
 
 fn bed() -> TestBed {
@@ -292,4 +293,36 @@ async fn a_sign_in_costs_no_more_the_more_accounts_there_are() {
         reads.push(storage.1.load(Ordering::SeqCst) - before);
     }
     assert_eq!(reads[0], reads[1], "reads with one account and with 51");
+}
+
+#[tokio::test]
+async fn rr_23_a_handle_of_a_lost_session_does_nothing_to_that_of_the_next_user_in_another_process() {
+    let bed = bed();
+    let process = || bed.client_with(|builder| builder.storage(Reached::of(&bed.storage)));
+    let old = bed.sign_in(&process()).await.unwrap();
+    // That process has not seen it yet, and neither has the one in which somebody else signs in.
+    let key = bed.storage.list("session.").unwrap().remove(0);
+    let stored = bed.storage.load(&key).unwrap().unwrap();
+    bed.storage.remove(&key, stored.generation).unwrap();
+    bed.clock.advance(std::time::Duration::from_secs(1));
+    let new = sign_in_as(&bed, &process(), &bed.server.users()[1]).await;
+    let sent = bed.server.requests().len();
+
+    let error = old.refresh().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SessionEnded(EndReason::SignedOut));
+    assert!(old.peek().is_none());
+    old.sign_out(SignOut::Revoke).await.unwrap();
+    assert_eq!(bed.server.requests().len(), sent);
+    new.refresh().await.unwrap();
+    assert_eq!(
+        process()
+            .session()
+            .await
+            .unwrap()
+            .unwrap()
+            .claims()
+            .unwrap()
+            .subject(),
+        bed.server.users()[1].subject()
+    );
 }

@@ -15,6 +15,9 @@ use crate::world::{Order, Pid, Work, World};
 /// More is a loop that does not end.
 const MOST_STEPS: u64 = 60_000;
 
+/// In the mean.
+const TURNS_UNTIL_ANOTHER_LAGS: u8 = 50;
+
 /// What an app asks for.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
@@ -85,6 +88,9 @@ pub(crate) struct Apps {
     calls: Arc<Mutex<Vec<Call>>>,
     pages: Arc<Mutex<Vec<Page>>>,
     forgotten: bool,
+    /// The system does not give every process its turn: one lags behind the others for a while.
+    uneven: bool,
+    behind: Option<Pid>,
     /// How many were begun: a later one takes the place of those before, whether it opens a page or not.
     pub(crate) sign_ins: u32,
 }
@@ -94,7 +100,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Apps {
-    pub(crate) fn new(world: Arc<World>, count: usize, policy: OnUnknownOutcome) -> Self {
+    pub(crate) fn new(world: Arc<World>, count: usize, policy: OnUnknownOutcome, uneven: bool) -> Self {
         let mut apps = Self {
             world,
             policy,
@@ -104,6 +110,8 @@ impl Apps {
             calls: Arc::default(),
             pages: Arc::default(),
             forgotten: false,
+            uneven,
+            behind: None,
             sign_ins: 0,
         };
         apps.apps.resize_with(count, || None);
@@ -488,9 +496,26 @@ impl Apps {
             let can = state.lives(*pid) && !state.is_frozen(*pid);
             can.then_some((at, true))
         });
-        let can: Vec<(usize, bool)> = tasks.chain(blocking).collect();
+        let mut can: Vec<(usize, bool)> = tasks.chain(blocking).collect();
         if can.is_empty() {
             return false;
+        }
+        if self.uneven && state.rng.u8(0..TURNS_UNTIL_ANOTHER_LAGS) == 0 {
+            let behind = state.rng.usize(0..=self.apps.len());
+            self.behind = self.apps.get(behind).and_then(|app| Some(app.as_ref()?.pid));
+        }
+        if let Some(behind) = self.behind {
+            let others = can.iter().copied().filter(|(at, is_blocking)| {
+                let pid = match is_blocking {
+                    true => self.blocking.get(*at).map(|(pid, _)| *pid),
+                    false => self.tasks.get(*at).map(|running| running.pid),
+                };
+                pid != Some(behind)
+            });
+            let others: Vec<_> = others.collect();
+            if !others.is_empty() {
+                can = others;
+            }
         }
         let chosen = state.rng.usize(0..can.len());
         drop(state);

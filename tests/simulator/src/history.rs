@@ -34,6 +34,8 @@ struct Setting {
     policy: OnUnknownOutcome,
     apps: usize,
     operations: usize,
+    /// Whether a process can lag behind the others.
+    uneven: bool,
 }
 
 /// Runs the history of a seed: once as it would go by itself, to see which calls there are, and then with something wrong
@@ -92,11 +94,12 @@ fn live(seed: u64, plan: Vec<Planned>, traced: bool) -> (Told, [u32; Port::ALL.l
         },
         apps: rng.usize(1..=3),
         operations: rng.usize(3..12),
+        uneven: rng.bool(),
     };
     let world = World::new(rng.u64(..), setting.rotation, rng.bool(), traced);
     world.lock().note(|| format!("{setting:?}, {plan:?}"));
     world.lock().plan = plan;
-    let mut apps = Apps::new(Arc::clone(&world), setting.apps, setting.policy);
+    let mut apps = Apps::new(Arc::clone(&world), setting.apps, setting.policy, setting.uneven);
     script(&mut apps, &mut rng, setting.operations);
     let calls = world.lock().calls;
     let saved = recover(&mut apps, &mut rng, setting.policy);
