@@ -69,6 +69,8 @@ impl<'a> Printer<'a> {
             (Severity::Error, Exit::Errors)
         } else if warnings > 0 {
             (Severity::Warning, Exit::Warnings)
+        } else if notes > 0 {
+            (Severity::Note, Exit::Success)
         } else {
             (Severity::Good, Exit::Success)
         };

@@ -130,10 +130,7 @@ impl ServerCheck {
         offers(url, &object, &mut findings);
         let worst = findings.iter().map(Finding::severity).max();
         if worst.is_none_or(|worst| worst < Severity::Warning) {
-            findings.push(found(
-                Check::ServerGood,
-                "exact issuer, S256, endpoints over TLS, keys",
-            ));
+            findings.push(found(Check::ServerGood, "exact issuer, S256, endpoints, keys"));
         }
         findings
     }
