@@ -29,6 +29,8 @@ pub use adapters::key_file::FileKey;
 #[cfg(not(any(target_os = "android", target_os = "ios")))]
 pub use adapters::keychain::{KeychainStorage, KeychainStorageBuilder};
 pub use adapters::memory::MemoryStorage;
+#[cfg(feature = "http")]
+pub use adapters::reqwest::ReqwestTransport;
 #[cfg(feature = "loopback")]
 pub use adapters::system_browser::SystemBrowser;
 pub use client::{Canceller, Client, ClientBuilder, PendingSignIn, SignInProgress, WaitingSignIn};
@@ -58,6 +60,17 @@ pub use session::{
     SessionState, SignOut, SignedOut, StoredSession,
 };
 pub use sync::Watch;
+
+/// Checks of a claimed-https redirect: the association files of its host, the redirect, the server. Pure functions over what
+/// was fetched; `gatepass doctor` is made of them, and the debug build of an app can be too.
+#[cfg(feature = "association")]
+pub mod association {
+    pub use crate::protocol::association::{
+        AndroidApp, AppId, Association, Element, Entitlements, FetchFailure, Fetched, Finding, Fingerprint,
+        Interstitial, ServerCheck, Severity, check_bundle, check_interstitial, check_manifest,
+        check_redirect, check_registration, unreadable,
+    };
+}
 
 /// The contracts of the ports as suites, for adapters of your own. Those of the storage panic with what was not kept,
 /// that of HTTP makes a report.

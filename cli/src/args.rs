@@ -100,6 +100,40 @@ Examples:
   gatepass serve --par required --client-id my-app --redirect-uri com.example.my:/callback
   gatepass serve --user carol:a-long-password";
 
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  gatepass doctor --issuer https://login.example.com --client-id my-app
+  gatepass doctor --redirect https://app.example.com/callback --apple-app-id ABCDE12345.com.example.app
+  gatepass doctor --redirect https://app.example.com/callback app-release.apk --fingerprint 14:6D:…
+  gatepass doctor --profile work App.entitlements      what is checked, from the configuration file
+  gatepass doctor --profile work --json | jq -r 'select(.severity == \"error\") | .code'
+
+Looks at the server, the redirect, the files of its host for Apple and Android, and the files of the app that are named.
+Needs no user and signs nobody in. Every code it gives, why it matters and how to mend it: docs/doctor.md.
+
+Exit codes: 0 all is well, 11 the worst finding is a warning, 12 the worst finding is an error; the others as in
+`gatepass --help`.";
+
+const ASSOCIATION_EXAMPLES: &str = "\
+Examples:
+  gatepass association --redirect https://app.example.com/callback --apple-app-id ABCDE12345.com.example.app \\
+      --android-package com.example.app --fingerprint 14:6D:…
+  gatepass association --profile work --directory public
+  gatepass association --profile work --only android > assetlinks.json
+
+The fingerprint is in the Play Console (App signing), or what `keytool -list -v` says behind SHA256.
+
+Exit codes: see `gatepass --help`.";
+
+const INTERSTITIAL_EXAMPLES: &str = "\
+Examples:
+  gatepass interstitial --redirect https://app.example.com/callback --app-link com.example.app:/callback > index.html
+  gatepass interstitial --profile work --app-link com.example.app:/callback --headers
+
+Serve the page at the redirect, with these headers, and keep the query out of the log of the host: docs/interstitial.
+
+Exit codes: see `gatepass --help`.";
+
 const EVERYWHERE: &str = "Options of every command";
 
 /// Sign in with OAuth 2.0 and OpenID Connect from a terminal, and stay signed in.
@@ -179,6 +213,17 @@ pub(crate) enum Command {
     /// Everything is in memory. Listens on 127.0.0.1 only.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
+    /// Check that the server, the redirect and the app fit together, before an app ships
+    ///
+    /// Each finding says what was looked at, what is there, why it matters and how to mend it.
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
+    /// Print the files by which a host names its apps: apple-app-site-association and assetlinks.json
+    #[command(after_help = ASSOCIATION_EXAMPLES)]
+    Association(Association),
+    /// Print the page for browsers that do not open an app after a redirect
+    #[command(after_help = INTERSTITIAL_EXAMPLES)]
+    Interstitial(Interstitial),
     /// Run the test server, and do what standard input says
     #[cfg(feature = "soak")]
     #[command(hide = true)]
@@ -216,6 +261,101 @@ pub(crate) struct ClientFlags {
     /// Allow http to 127.0.0.1 and [::1] (the test server of this command needs no such permission)
     #[arg(long)]
     pub(crate) allow_http_on_loopback: bool,
+    /// The app that claims the redirect
+    #[arg(skip)]
+    pub(crate) app: AppFlags,
+}
+
+/// Which app claims the redirect.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(crate) struct AppFlags {
+    /// The App ID of the Apple app: prefix, dot, bundle id; repeat for several
+    #[arg(long, value_name = "ID")]
+    pub(crate) apple_app_id: Vec<String>,
+    /// The application id of the Android app
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) android_package: Option<String>,
+    /// The SHA-256 fingerprint of a certificate that the Android app is signed with; repeat for several
+    #[arg(long, value_name = "SHA256")]
+    pub(crate) fingerprint: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Doctor {
+    /// The issuer URL of the authorization server [env: GATEPASS_ISSUER]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) issuer: Option<String>,
+    /// The client id that the server gave to the app [env: GATEPASS_CLIENT_ID]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+    /// The redirect URI of the app [env: GATEPASS_REDIRECT]
+    #[arg(long, value_name = "URI")]
+    pub(crate) redirect: Option<String>,
+    /// Allow http to 127.0.0.1 and [::1], for a test server
+    #[arg(long)]
+    pub(crate) allow_http_on_loopback: bool,
+    #[command(flatten)]
+    pub(crate) app: AppFlags,
+    /// Files of the app: AndroidManifest.xml, an APK, an AAR, entitlements, Info.plist
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Ask nobody: look at the redirect and at the files only
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Send the server no authorization request to see whether it knows the redirect
+    #[arg(long)]
+    pub(crate) no_probe: bool,
+    /// Look at the interstitial page at the redirect as well
+    #[arg(long)]
+    pub(crate) interstitial: bool,
+    /// Do not ask Apple for its copy of the host's file
+    #[arg(long)]
+    pub(crate) no_apple_copy: bool,
+    /// Give up on one answer after this many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Association {
+    /// The redirect URI of the app: https [env: GATEPASS_REDIRECT]
+    #[arg(long, value_name = "URI")]
+    pub(crate) redirect: Option<String>,
+    #[command(flatten)]
+    pub(crate) app: AppFlags,
+    /// Print this file alone, and nothing else
+    #[arg(long, value_enum)]
+    pub(crate) only: Option<Platform>,
+    /// Write the files below this directory, the root of the host, in place of printing them
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath, conflicts_with = "only")]
+    pub(crate) directory: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Interstitial {
+    /// The redirect URI of the app, where the page stands: https [env: GATEPASS_REDIRECT]
+    #[arg(long, value_name = "URI")]
+    pub(crate) redirect: Option<String>,
+    /// What its button opens: a URI of the app's own scheme
+    #[arg(long, value_name = "URI")]
+    pub(crate) app_link: String,
+    /// The application id of the Android app, so that Android opens no other
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) android_package: Option<String>,
+    /// What users call the app
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Print the headers to serve it with, in place of the page
+    #[arg(long)]
+    pub(crate) headers: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Platform {
+    /// apple-app-site-association
+    Apple,
+    /// assetlinks.json
+    Android,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -481,6 +621,9 @@ mod tests {
             "gatepass serve --par maybe",
             "gatepass serve --user carol",
             "gatepass completions cmd",
+            "gatepass association --only windows",
+            "gatepass association --only apple --directory public",
+            "gatepass doctor --timeout 0",
             "gatepass",
         ] {
             assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");

@@ -66,6 +66,17 @@ fn rows(settings: &Settings) -> Vec<(&'static str, Value, Option<&settings::Sour
             settings.allow_http_on_loopback.value.into(),
             Some(&settings.allow_http_on_loopback.source),
         ),
+        (
+            "apple_app_id",
+            settings.apple_app_id.value.clone().into(),
+            Some(&settings.apple_app_id.source),
+        ),
+        optional("android_package", settings.android_package.as_ref()),
+        (
+            "fingerprint",
+            settings.fingerprint.value.clone().into(),
+            Some(&settings.fingerprint.source),
+        ),
     ]
 }
 

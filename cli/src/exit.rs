@@ -20,6 +20,10 @@ pub(crate) enum Exit {
     Storage = 8,
     SessionEnded = 9,
     NotSignedIn = 10,
+    /// The worst that `doctor` found is a warning.
+    Warnings = 11,
+    /// The worst that `doctor` found is an error.
+    Errors = 12,
 }
 
 /// For `--help`.
@@ -36,6 +40,8 @@ Exit codes:
    8  the store is locked, lost or full
    9  the session ended without the user's doing; sign in again
   10  nobody is signed in
+  11  the worst that `doctor` found is a warning
+  12  the worst that `doctor` found is an error
 
 With --json, whatever goes wrong is told by an `error` event, the last line of the output.";
 

@@ -1,14 +1,18 @@
 //! The `gatepass` program: signs in from a terminal and stays signed in, at any server or one that it brings along.
 
+mod app;
 mod args;
+mod association;
 mod browser;
 mod capture;
 mod completions;
 mod config;
+mod doctor;
 mod exit;
 mod failure;
 mod forget;
 mod interrupts;
+mod interstitial;
 mod journey;
 mod program;
 mod progress;
@@ -85,6 +89,9 @@ async fn run(program: &Program, command: &Command) -> Result<Exit, Failure> {
         Command::Config(options) => config::run(program, options).await,
         Command::Completions { shell } => completions::run(program, *shell),
         Command::Serve(options) => serve::run(program, options).await,
+        Command::Doctor(options) => doctor::run(program, options).await,
+        Command::Association(options) => association::run(program, options).await,
+        Command::Interstitial(options) => interstitial::run(program, options).await,
         #[cfg(feature = "soak")]
         Command::SoakServer(options) => soak::serve(program, options).await,
         #[cfg(feature = "soak")]

@@ -266,7 +266,7 @@ impl Program {
     }
 
     /// Does what blocks, on a thread of its own.
-    async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         text: &str,
         work: impl FnOnce() -> Result<T, Failure> + Send + 'static,

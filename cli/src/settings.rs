@@ -79,6 +79,9 @@ struct Profile {
     scope: Option<Vec<String>>,
     api: Option<String>,
     allow_http_on_loopback: Option<bool>,
+    apple_app_id: Option<Vec<String>>,
+    android_package: Option<String>,
+    fingerprint: Option<Vec<String>>,
     store: Option<String>,
 }
 
@@ -98,6 +101,9 @@ pub(crate) struct Settings {
     pub(crate) scope: Setting<Vec<String>>,
     pub(crate) api: Option<Setting<String>>,
     pub(crate) allow_http_on_loopback: Setting<bool>,
+    pub(crate) apple_app_id: Setting<Vec<String>>,
+    pub(crate) android_package: Option<Setting<String>>,
+    pub(crate) fingerprint: Setting<Vec<String>>,
 }
 
 impl Settings {
@@ -201,7 +207,17 @@ impl Settings {
                 .allow_http_on_loopback
                 .map(|allow| from(source.clone(), allow))
         };
+        let listed = |name, flags: &[String], own_value: Option<Vec<String>>| match (flags, own_value) {
+            ([], None) => from(Source::Default, Vec::new()),
+            ([], Some(own_value)) => from(source.clone(), own_value),
+            (flags, _) => from(Source::Flag(name), flags.to_vec()),
+        };
+        let android_package =
+            flag("android-package", &flags.app.android_package).or(own(profile.android_package));
         Ok(Self {
+            apple_app_id: listed("apple-app-id", &flags.app.apple_app_id, profile.apple_app_id),
+            fingerprint: listed("fingerprint", &flags.app.fingerprint, profile.fingerprint),
+            android_package,
             exists: text.is_some(),
             profiles: file.profiles.into_keys().collect(),
             profile: chosen,
@@ -332,6 +348,9 @@ pub(crate) const TEMPLATE: &str = r#"# The configuration of `gatepass`. Options 
 # redirect = "http://127.0.0.1/callback"        # as registered; the port of a loopback redirect is chosen each time
 # post_logout_redirect = "http://127.0.0.1/signed-out"   # for `sign-out --how end-session`
 # scope = ["openid", "profile", "offline_access"]
+# apple_app_id = ["ABCDE12345.com.example.app"] # these three: what `doctor` and `association` look for
+# android_package = "com.example.app"
+# fingerprint = []                              # SHA-256 of each signing certificate, as the Play Console shows it
 # api = "https://api.example.com/me"            # what `sign-in --journey` calls
 # store = "file:sessions"                       # if it is not the one above
 

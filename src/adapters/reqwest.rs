@@ -45,8 +45,22 @@ const THAW: Duration = Duration::from_secs(2);
 /// - No decompression: it asks for `identity` (RFC 9110 §12.5.3), and a body that is encoded all the same is
 ///   given as it came, with its `Content-Encoding`.
 /// - Header blocks of at most 100 fields and 400 KiB (HTTP/1.1) or 16 KiB (HTTP/2).
+///
+/// A [`Client`](crate::Client) makes its own. This is for whoever fetches something by the same rules:
+///
+/// ```no_run
+/// use gatepass::{HttpRequest, HttpTransport as _, ReqwestTransport};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let url = "https://app.example.com/.well-known/assetlinks.json".parse()?;
+/// let request = HttpRequest::new(http::Method::GET, url);
+/// let response = ReqwestTransport::toward(&request.url)?.send(request).await.map_err(|failure| failure.detail)?;
+/// assert_eq!(response.status, 200);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct ReqwestTransport {
+pub struct ReqwestTransport {
     /// To other machines, by the proxy where there is one.
     elsewhere: Connections,
     /// To this machine: a proxy would look for the server on its own.
@@ -64,8 +78,12 @@ struct Connections {
 }
 
 impl ReqwestTransport {
-    /// To wherever this server is, and from then on to any other.
-    pub(crate) fn toward(server: &Url) -> Result<Self> {
+    /// To wherever this server is, and from then on to any other. Reads the platform's root certificates, which takes
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// `http_unavailable`, of the kind Configuration: there are no root certificates.
+    pub fn toward(server: &Url) -> Result<Self> {
         let transport = Self::default();
         // At once, so that a machine without root certificates is known before the first sign-in; and only the one that
         // will be needed, as it takes milliseconds of a start.

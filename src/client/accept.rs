@@ -76,6 +76,11 @@ impl Inner {
             )));
         }
         let server = self.server_of(&flow).map_err(keep)?;
+        // An alias stands for the redirect that this client is configured with, and for no other that a sign-in began with.
+        let callback = match &self.redirect_alias {
+            Some(alias) if flow.redirect == self.redirect => callback.handed_on_from(&flow.redirect, alias),
+            _ => callback,
+        };
         let expected = callback::Expected {
             redirect: &flow.redirect,
             state: &flow.state,

@@ -18,7 +18,7 @@ use crate::ports::{
 };
 use crate::protocol::endpoint::{AllowHttpOnLoopback, TransportPolicy};
 use crate::protocol::issuer::Issuer;
-use crate::protocol::redirect::RedirectUri;
+use crate::protocol::redirect::{RedirectKind, RedirectUri};
 use crate::protocol::scope::Scope;
 use crate::protocol::target::Target;
 use crate::protocol::text;
@@ -53,6 +53,7 @@ pub struct ClientBuilder {
     issuer: String,
     client_id: String,
     redirect: String,
+    redirect_alias: Option<String>,
     post_logout_redirect: Option<String>,
     scopes: Vec<String>,
     apis: Vec<(String, Target)>,
@@ -78,6 +79,7 @@ impl ClientBuilder {
             issuer,
             client_id,
             redirect: "http://127.0.0.1/callback".to_owned(),
+            redirect_alias: None,
             post_logout_redirect: None,
             scopes: vec!["openid".to_owned()],
             apis: Vec::new(),
@@ -102,6 +104,16 @@ impl ClientBuilder {
     /// [`RedirectUri`] for the three kinds and their form.
     pub fn redirect(mut self, uri: impl Into<String>) -> Self {
         self.redirect = uri.into();
+        self
+    }
+
+    /// A private-use scheme (`com.example.app:/callback`) by which a page at the claimed https
+    /// [`redirect`](ClientBuilder::redirect) hands the callback on to the app, where a browser did not open the app by itself:
+    /// `gatepass interstitial` makes that page. A callback that comes to it is held to the same checks as one at the redirect
+    /// itself, and the server is still told the redirect alone. Other apps may claim the scheme; PKCE makes the code worthless
+    /// to them (RFC 8252 §8.1). Anything else makes [`build`](ClientBuilder::build) fail with `redirect_alias`.
+    pub fn redirect_alias(mut self, uri: impl Into<String>) -> Self {
+        self.redirect_alias = Some(uri.into());
         self
     }
 
@@ -302,6 +314,10 @@ impl ClientBuilder {
             ));
         }
         let redirect = RedirectUri::parse(&self.redirect)?;
+        let redirect_alias = match &self.redirect_alias {
+            Some(alias) => Some(alias_of(&redirect, RedirectUri::parse(alias)?)?),
+            None => None,
+        };
         let scope = Scope::from_tokens(&self.scopes)?;
         let policy = self.policy;
         let mut apis: Vec<Api> = Vec::new();
@@ -353,6 +369,7 @@ impl ClientBuilder {
             context,
             sessions,
             redirect,
+            redirect_alias,
             scope,
             sign_in_timeout: self.sign_in_timeout,
             attempts: Mutex::new(HashMap::new()),
@@ -362,6 +379,18 @@ impl ClientBuilder {
             settling: tokio::sync::Mutex::default(),
         })))
     }
+}
+
+/// Only a page can hand something on, and only to a scheme that is the app's.
+fn alias_of(redirect: &RedirectUri, alias: RedirectUri) -> Result<RedirectUri> {
+    if redirect.kind() == RedirectKind::ClaimedHttps && alias.kind() == RedirectKind::PrivateUseScheme {
+        return Ok(alias);
+    }
+    Err(Error::configuration(
+        "redirect_alias",
+        "RFC 8252 §7",
+        "an alias is a private-use scheme, for a redirect that is claimed https",
+    ))
 }
 
 /// An origin, given as a URL without path, query and fragment.

@@ -68,6 +68,8 @@ struct Inner {
     context: Arc<Context>,
     sessions: Sessions,
     redirect: RedirectUri,
+    /// Where a page at the redirect hands callbacks on to.
+    redirect_alias: Option<RedirectUri>,
     scope: Scope,
     sign_in_timeout: Duration,
     /// The sign-ins that a caller in this process waits for, by the name of their flow record.

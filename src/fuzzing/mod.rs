@@ -14,6 +14,8 @@
 )]
 
 mod answers;
+#[cfg(feature = "association")]
+mod association;
 mod callback;
 mod id_token;
 mod input;
@@ -29,6 +31,8 @@ mod text;
 mod token;
 
 pub use answers::error_response;
+#[cfg(feature = "association")]
+pub use association::association;
 pub use callback::callback_url;
 pub use id_token::id_token;
 pub use jws::compact_jws;
@@ -59,6 +63,8 @@ pub const TARGETS: &[(&str, Property)] = &[
     ("sealed_record", sealed_record),
     ("redirect_uri", redirect_uri),
     ("stored_token", stored_token),
+    #[cfg(feature = "association")]
+    ("association", association),
 ];
 
 #[cfg(test)]

@@ -104,6 +104,15 @@ impl Callback {
         })
     }
 
+    /// The same callback at the redirect URI, if a page that stands there handed it on to this alias of it. Nothing but the
+    /// place changes: whether it is the right one, and all that it says, is checked as for any other.
+    pub(crate) fn handed_on_from(mut self, redirect: &RedirectUri, alias: &RedirectUri) -> Self {
+        if self.came_to(alias) {
+            self.redirect = redirect.as_str().to_owned();
+        }
+        self
+    }
+
     /// The `state`, by which the pending sign-in is found.
     pub(crate) fn state(&self) -> Result<&str> {
         self.form

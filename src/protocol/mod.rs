@@ -4,6 +4,8 @@
 //! takes any bytes without panicking, and every limit is a named constant. One file per standard or mechanism.
 
 pub(crate) mod answer;
+#[cfg(feature = "association")]
+pub(crate) mod association;
 pub(crate) mod authorization;
 pub(crate) mod callback;
 pub(crate) mod claims;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gatepass::test_server::{ClockOffset, Mistake, TestClock};
-use gatepass::{Clock, Prompt, SignInOptions};
+use gatepass::{Client, Clock, Prompt, SignInOptions};
 
 use crate::support::TestBed;
 
@@ -183,4 +183,97 @@ async fn reading_a_valid_token_looks_at_the_clock_once() {
     assert_eq!(watched.looks.load(Ordering::Relaxed) - before, 1);
     bed.clock.advance(Duration::from_secs(24 * 3600));
     assert!(session.peek_with(|_| ()).is_none(), "what expired is not read");
+}
+
+/// Where a browser does not open the app, a page at the https redirect hands the callback on by a scheme of the app's.
+#[tokio::test]
+async fn a_callback_by_the_alias_of_its_redirect_is_held_to_the_same_checks() {
+    const REDIRECT: &str = "https://app.example.com/callback";
+    const ALIAS: &str = "com.example.app:/callback";
+    let bed = TestBed::new();
+    let with = |alias: Option<&'static str>| {
+        bed.client_with(|builder| match alias {
+            Some(alias) => builder.redirect(REDIRECT).redirect_alias(alias),
+            None => builder.redirect(REDIRECT),
+        })
+    };
+    let client = with(Some(ALIAS));
+    let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
+    let redirect = bed.browser_sign_in(pending.authorization_url()).await;
+    let by = |place: &str| redirect.replacen(REDIRECT, place, 1);
+    assert_ne!(by(ALIAS), redirect);
+    let refused = async |client: &Client, url: String, code: &str| {
+        let error = client.resume_sign_in(&url).await.unwrap_err();
+        assert_eq!(error.code(), code, "{error:?}");
+    };
+    // The same storage, and a client that knows no alias, or another one.
+    refused(&with(None), by(ALIAS), "redirect_mismatch").await;
+    refused(
+        &with(Some("com.example.other:/callback")),
+        by(ALIAS),
+        "redirect_mismatch",
+    )
+    .await;
+    for place in [
+        "com.example.app:/callback/",
+        "com.example.app:/callbackx",
+        "com.example.app://callback",
+        "com.example.App:/callback",
+        "com.example.other:/callback",
+        "http://app.example.com/callback",
+    ] {
+        refused(&client, by(place), "redirect_mismatch").await;
+    }
+    let state = redirect
+        .split("state=")
+        .nth(1)
+        .unwrap()
+        .split('&')
+        .next()
+        .unwrap();
+    refused(
+        &client,
+        by(ALIAS).replace(state, "another-state"),
+        "no_pending_sign_in",
+    )
+    .await;
+    // The server compares the redirect of the exchange with that of the request: it is told the https one.
+    let session = client.resume_sign_in(&by(ALIAS)).await.unwrap();
+    assert!(session.claims().is_some());
+    pending.wait().await.unwrap();
+}
+
+#[test]
+fn only_a_private_use_scheme_is_an_alias_and_only_of_claimed_https() {
+    for (redirect, alias, code) in [
+        (
+            "https://app.example.com/callback",
+            "https://app.example.com/other",
+            "redirect_alias",
+        ),
+        (
+            "https://app.example.com/callback",
+            "http://127.0.0.1/callback",
+            "redirect_alias",
+        ),
+        (
+            "https://app.example.com/callback",
+            "myapp:/callback",
+            "redirect_scheme",
+        ),
+        (
+            "com.example.app:/callback",
+            "com.example.app:/other",
+            "redirect_alias",
+        ),
+        (
+            "http://127.0.0.1/callback",
+            "com.example.app:/callback",
+            "redirect_alias",
+        ),
+    ] {
+        let builder = Client::builder("https://login.example.com", "my-app").redirect(redirect);
+        let error = builder.redirect_alias(alias).build().unwrap_err();
+        assert_eq!(error.code(), code, "{redirect} {alias}");
+    }
 }

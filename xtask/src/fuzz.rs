@@ -52,7 +52,7 @@ struct Target {
     parsers: &'static [&'static str],
 }
 
-const TARGETS: [Target; 12] = [
+const TARGETS: [Target; 13] = [
     Target {
         name: "callback_url",
         parsers: &["protocol/callback.rs", "protocol/form.rs"],
@@ -104,6 +104,16 @@ const TARGETS: [Target; 12] = [
             "protocol/issuer.rs",
             "protocol/endpoint.rs",
             "protocol/resource.rs",
+        ],
+    },
+    Target {
+        name: "association",
+        parsers: &[
+            "protocol/association/apple.rs",
+            "protocol/association/links.rs",
+            "protocol/association/pattern.rs",
+            "protocol/association/document.rs",
+            "protocol/association/binary_xml.rs",
         ],
     },
     // Through a session: no parser of its own.

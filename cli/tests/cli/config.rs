@@ -31,8 +31,11 @@ fn what_is_in_effect_and_where_it_is_from() {
         fields(settings),
         [
             "allow_http_on_loopback",
+            "android_package",
             "api",
+            "apple_app_id",
             "client_id",
+            "fingerprint",
             "issuer",
             "post_logout_redirect",
             "profile",

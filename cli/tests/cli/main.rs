@@ -8,9 +8,16 @@
     clippy::indexing_slicing
 )]
 
+mod association;
 mod completions;
 mod config;
+mod doctor;
+mod doctor_android;
+mod doctor_apple;
+mod doctor_files;
+mod doctor_server;
 mod forget;
+mod hosts;
 mod journey;
 mod mishaps;
 mod output;

@@ -98,6 +98,9 @@ fn every_command_has_a_help_worth_reading() {
         "config",
         "completions",
         "serve",
+        "doctor",
+        "association",
+        "interstitial",
     ] {
         let help = crate::support::stdout(&world.expect(0, &[command, "--help"]));
         assert!(help.contains("Examples:"), "{command}");
