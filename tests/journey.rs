@@ -11,7 +11,7 @@ use gatepass::{
     AllowHttpOnLoopback, Client, EndReason, ErrorKind, NextStep, Revocation, SecureStorage as _,
     SessionState, SignInOptions, SignInProgress, SignOut, Stage,
 };
-use support::{TestBed, paths, token_requests};
+use support::{TestBed, paths, state_in, token_requests};
 
 #[tokio::test]
 async fn one_sign_in_from_the_first_url_to_the_revocation() {
@@ -198,13 +198,7 @@ async fn bi_03_11_12_28_a_foreign_callback_leaves_the_sign_in_alone() {
     let client = bed.client_with(|b| b.redirect("com.example.app:/callback"));
     let pending = client.begin_sign_in(SignInOptions::default()).await.unwrap();
     let redirect = bed.browser_sign_in(pending.authorization_url()).await;
-    let state = redirect
-        .split("state=")
-        .nth(1)
-        .unwrap()
-        .split('&')
-        .next()
-        .unwrap();
+    let state = state_in(&redirect);
     for (forged, code) in [
         (
             "com.example.app:/callback?code=evil&state=evil".to_owned(),

@@ -19,7 +19,7 @@ use crate::protocol::scope::Scope;
 use crate::session::at_server::Unverified;
 use crate::session::begin::Begun;
 use crate::session::context::{COMMIT_ATTEMPTS, contended};
-use crate::session::record::SignedIn;
+use crate::session::record::{SessionRecord, SignedIn};
 use crate::session::{Moment, Session};
 use crate::sync::lock;
 
@@ -346,16 +346,8 @@ impl Inner {
 
     /// Whether a session came from this sign-in.
     pub(super) async fn has_finished(&self, sign_in: &str) -> Result<bool> {
-        for slot in self.sessions.every_slot().await? {
-            match slot.read().await {
-                Ok(Some((record, _))) if record.has_finished(sign_in) => return Ok(true),
-                Ok(_) => {}
-                // It tells of no sign-in any more.
-                Err(error) if error.kind() == ErrorKind::StorageLost => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(false)
+        let found = self.sessions.find(|record| record.has_finished(sign_in)).await?;
+        Ok(found.is_some())
     }
 
     /// Removes a sign-in that comes to no end. Whoever removes it tells of it, so that it is told once; whether that is us.
@@ -459,19 +451,12 @@ impl Inner {
     /// its session and looking whether it may.
     async fn settle_forgotten(&self, key: &RecordKey, stored: &Stored, forgotten: &Forgotten) -> Result<()> {
         if let Some(sign_in) = &forgotten.sign_in {
-            for slot in self.sessions.every_slot().await? {
-                let record = match slot.read().await {
-                    Ok(Some((record, _))) => record,
-                    Ok(None) => continue,
-                    // It tells of no sign-in any more.
-                    Err(error) if error.kind() == ErrorKind::StorageLost => continue,
-                    Err(error) => return Err(error),
-                };
-                if record.sign_in() == Some(sign_in)
-                    && let Some(session) = Session::of(&slot, &record)
-                {
-                    session.forget().await?;
-                }
+            let came_from_it =
+                |record: &SessionRecord| record.signed_in().is_some() && record.sign_in() == Some(sign_in);
+            if let Some((slot, record)) = self.sessions.find(came_from_it).await?
+                && let Some(session) = Session::of(&slot, &record)
+            {
+                session.forget().await?;
             }
         }
         let clock = &*self.context.ports.clock;

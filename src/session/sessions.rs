@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::context::Context;
+use super::record::SessionRecord;
 use super::{Session, SessionState, Slot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ports::RecordKey;
@@ -141,6 +142,22 @@ impl Sessions {
             self.context.spawn(async move { slot.write_what_is_held().await });
         }
         any
+    }
+
+    /// The first record of this client's sessions that is such a one. What storage has lost tells of nothing any more.
+    pub(crate) async fn find(
+        &self,
+        is_it: impl Fn(&SessionRecord) -> bool + Send,
+    ) -> Result<Option<(Arc<Slot>, SessionRecord)>> {
+        for slot in self.every_slot().await? {
+            match slot.read().await {
+                Ok(Some((record, _))) if is_it(&record) => return Ok(Some((slot, record))),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::StorageLost => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 
     /// Every session of this client that storage has a record of, or memory, whether it lives or has ended.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use gatepass::test_server::{ClockOffset, Mistake, TestClock};
 use gatepass::{Client, Clock, Prompt, SignInOptions};
 
-use crate::support::TestBed;
+use crate::support::{TestBed, state_in};
 
 #[tokio::test]
 async fn oc_32_an_authentication_that_is_weaker_than_asked_for_is_refused() {
@@ -224,13 +224,7 @@ async fn a_callback_by_the_alias_of_its_redirect_is_held_to_the_same_checks() {
     ] {
         refused(&client, by(place), "redirect_mismatch").await;
     }
-    let state = redirect
-        .split("state=")
-        .nth(1)
-        .unwrap()
-        .split('&')
-        .next()
-        .unwrap();
+    let state = state_in(&redirect);
     refused(
         &client,
         by(ALIAS).replace(state, "another-state"),

@@ -153,6 +153,12 @@ pub(crate) fn token_requests(server: &TestServer) -> Vec<RecordedRequest> {
         .collect()
 }
 
+/// The state in a redirect, as it stands there.
+pub(crate) fn state_in(redirect: &str) -> &str {
+    let (_, after) = redirect.split_once("state=").unwrap();
+    after.split('&').next().unwrap()
+}
+
 /// Waits for something that another thread brings about.
 pub(crate) async fn until(condition: impl Fn() -> bool) {
     while !condition() {
