@@ -122,14 +122,16 @@ impl Client {
         self.0
             .context
             .run(async move {
-                inner.settle(Look::Once).await;
-                if let Some(session) = inner.sessions.current().await? {
-                    return Ok(Some(session));
+                let looks = inner.settle_once().await;
+                let found = inner.sessions.current().await?;
+                let is_known = !inner.sessions.are_new(looks);
+                if found.is_some() && is_known {
+                    return Ok(found);
                 }
-                // Another process may have left a sign-in since.
+                // Another process may have left a sign-in since, or one that was to be forgotten.
                 match inner.settle(Look::Again).await {
-                    Some(error) => Err(error),
-                    None => inner.sessions.current().await,
+                    Some(error) if found.is_none() => Err(error),
+                    _ => inner.sessions.current().await,
                 }
             })
             .await
@@ -156,7 +158,12 @@ impl Client {
         self.0
             .context
             .run(async move {
-                inner.settle(Look::Once).await;
+                let looks = inner.settle_once().await;
+                let found = inner.sessions.all().await?;
+                if !inner.sessions.are_new(looks) {
+                    return Ok(found);
+                }
+                inner.settle(Look::Again).await;
                 inner.sessions.all().await
             })
             .await
