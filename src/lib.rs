@@ -67,8 +67,8 @@ pub use sync::Watch;
 pub mod association {
     pub use crate::protocol::association::{
         AndroidApp, AppId, Association, Element, Entitlements, FetchFailure, Fetched, Finding, Fingerprint,
-        Interstitial, ServerCheck, Severity, check_bundle, check_interstitial, check_manifest,
-        check_redirect, check_registration, unreadable,
+        Interstitial, RegistrationProbe, ServerCheck, Severity, check_bundle, check_interstitial,
+        check_manifest, check_redirect, check_registration, unreadable,
     };
 }
 

@@ -5,7 +5,7 @@ mod files;
 mod print;
 
 use gatepass::association::{
-    Association, Fetched, Finding, ServerCheck, check_interstitial, check_redirect, check_registration,
+    Association, Fetched, Finding, RegistrationProbe, ServerCheck, check_interstitial, check_redirect,
 };
 use gatepass::{AllowHttpOnLoopback, AuthorizationServer, RedirectKind, RedirectUri};
 
@@ -122,21 +122,15 @@ async fn registration(
     redirect: &RedirectUri,
     client_id: &str,
 ) -> Result<Finding, Failure> {
-    /// That of RFC 7636 appendix B: nobody will ever redeem a code for it.
-    const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
-    let mut url = server.authorization_endpoint().clone();
-    url.query_pairs_mut()
-        .append_pair("response_type", "code")
-        .append_pair("client_id", client_id)
-        .append_pair("redirect_uri", redirect.as_str())
-        .append_pair("scope", "openid")
-        .append_pair("state", "gatepass-doctor")
-        .append_pair("nonce", "gatepass-doctor")
-        .append_pair("prompt", "none")
-        .append_pair("code_challenge", CHALLENGE)
-        .append_pair("code_challenge_method", "S256");
-    let fetched = fetcher.get(url.as_str(), METADATA_BYTES).await?;
-    Ok(check_registration(redirect, client_id, &fetched))
+    let probe = RegistrationProbe::new(server, redirect, client_id);
+    let url = match probe.push() {
+        None => probe.url(),
+        Some((endpoint, form)) => match probe.pushed(&fetcher.post(&endpoint, form, METADATA_BYTES).await?) {
+            Ok(url) => url,
+            Err(finding) => return Ok(finding),
+        },
+    };
+    Ok(probe.check(&fetcher.get(&url, METADATA_BYTES).await?))
 }
 
 async fn apple(
