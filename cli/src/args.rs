@@ -272,6 +272,9 @@ pub(crate) struct AppFlags {
     /// The App ID of the Apple app: prefix, dot, bundle id; repeat for several
     #[arg(long, value_name = "ID")]
     pub(crate) apple_app_id: Vec<String>,
+    /// The keychain group that the Apple app keeps its session in, with the prefix or without
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) keychain_group: Option<String>,
     /// The application id of the Android app
     #[arg(long, value_name = "PACKAGE")]
     pub(crate) android_package: Option<String>,
@@ -296,7 +299,7 @@ pub(crate) struct Doctor {
     pub(crate) allow_http_on_loopback: bool,
     #[command(flatten)]
     pub(crate) app: AppFlags,
-    /// Files of the app: AndroidManifest.xml, an APK, an AAR, entitlements, Info.plist
+    /// Files of the app: AndroidManifest.xml, an APK, an AAR, an AAB, an IPA, entitlements, Info.plist
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
     /// Ask nobody: look at the redirect and at the files only
@@ -311,6 +314,9 @@ pub(crate) struct Doctor {
     /// Do not ask Apple for its copy of the host's file
     #[arg(long)]
     pub(crate) no_apple_copy: bool,
+    /// Do not ask Google for what its servers see at the host
+    #[arg(long)]
+    pub(crate) no_google_view: bool,
     /// Give up on one answer after this many seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) timeout: Duration,

@@ -60,7 +60,7 @@ pub(crate) async fn run(program: &Program, options: &Doctor) -> Result<Exit, Fai
         && !options.offline
     {
         apple(options, association, &fetcher, &mut printer).await?;
-        android(association, &fetcher, &mut printer).await?;
+        android(options, association, &fetcher, &mut printer).await?;
         if options.interstitial {
             let url = association.page_url();
             let fetched = fetcher.get(&url, association.max_bytes(&url)).await?;
@@ -159,6 +159,7 @@ async fn apple(
 }
 
 async fn android(
+    options: &Doctor,
     association: &Association,
     fetcher: &Fetcher<'_>,
     printer: &mut Printer<'_>,
@@ -172,6 +173,10 @@ async fn android(
     if own.status() == Some(200) {
         let robots = get(association.robots_url()).await?;
         findings.extend(association.check_robots(&robots));
+    }
+    if !options.no_google_view && association.android().is_some() {
+        let google = get(association.google_url()).await?;
+        findings.extend(association.check_google(&google));
     }
     printer.section("android", findings);
     Ok(())
