@@ -371,6 +371,9 @@ pub(crate) struct SignIn {
     /// An API that the sign-in is for, as the URI that the server knows it by (RFC 8707); repeat for several
     #[arg(long, value_name = "URI")]
     pub(crate) resource: Vec<String>,
+    /// Where the redirect may come to as well: a scheme of the app's own, from the interstitial page at an https redirect
+    #[arg(long, value_name = "URI")]
+    pub(crate) redirect_alias: Option<String>,
     /// Run the whole life of a session: sign in, call an API, refresh, call again, sign out
     ///
     /// Keeps everything in memory unless --store is given too.
