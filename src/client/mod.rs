@@ -38,6 +38,7 @@ use crate::session::context::Context;
 #[cfg(feature = "uniffi")]
 use crate::session::context::{Api, no_user_agent};
 use crate::session::sessions::Sessions;
+use crate::session::sign_out::Leftovers;
 use crate::session::{Session, SessionState};
 use crate::sync::{Watch, lock};
 
@@ -278,18 +279,20 @@ impl Inner {
             attempt.call_off(Error::from(UserAgentFailure::Cancelled));
         }
         self.stop_listening().await;
-        // Flows first: one that ends meanwhile would make a session.
+        // Flows first: one that ends meanwhile would make a session. What cannot be removed keeps nothing else from it.
         let mut outcome = Ok(());
-        // What cannot be removed keeps nothing else from it.
-        let mut note = |done: Result<()>| outcome = std::mem::replace(&mut outcome, Ok(())).and(done);
         for flow in self.context.list(&self.context.names.flows()).await? {
-            note(self.forget_flow(&flow).await);
+            outcome = outcome.and(self.forget_flow(&flow).await);
         }
+        let leftovers = match outcome {
+            Ok(()) => Leftovers::None,
+            Err(_) => Leftovers::OfSignIns,
+        };
         for slot in self.sessions.every_slot().await? {
-            note(slot.erase().await);
+            outcome = outcome.and(slot.erase(leftovers).await);
         }
-        note(self.context.forget_revocations().await);
-        note(self.context.forget_knowledge().await);
+        outcome = outcome.and(self.context.forget_revocations().await);
+        outcome = outcome.and(self.context.forget_knowledge().await);
         outcome
     }
 }

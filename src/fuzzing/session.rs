@@ -320,7 +320,7 @@ impl HttpTransport for Script {
 pub(super) struct Virtual(AtomicU64);
 
 impl Virtual {
-    fn advance(&self, millis: u64) {
+    pub(super) fn advance(&self, millis: u64) {
         self.0.fetch_add(millis, Ordering::Relaxed);
     }
 }

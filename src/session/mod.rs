@@ -46,7 +46,7 @@ mod revocations;
 mod rotation;
 mod server_clock;
 pub(crate) mod sessions;
-mod sign_out;
+pub(crate) mod sign_out;
 pub(crate) mod slot;
 pub(crate) mod snapshot;
 mod stored;

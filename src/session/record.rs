@@ -275,7 +275,7 @@ impl SessionRecord {
     }
 
     /// The user has signed out: of this session, where its record is still there and not all of it is to be forgotten.
-    pub(super) fn signed_out(epoch: u64, generation: u64, at_unix_millis: i64, of: Option<&Self>) -> Self {
+    pub(crate) fn signed_out(epoch: u64, generation: u64, at_unix_millis: i64, of: Option<&Self>) -> Self {
         Self {
             epoch,
             generation,
@@ -291,13 +291,13 @@ impl SessionRecord {
     }
 
     /// The session of another device than this one: it goes on there, and is over here.
-    pub(super) fn on_another_device(&self, device: Option<&str>, at_unix_millis: i64) -> Option<Self> {
+    pub(crate) fn on_another_device(&self, device: Option<&str>, at_unix_millis: i64) -> Option<Self> {
         let begun_on = self.signed_in()?.device.as_deref()?;
         (begun_on != device?).then(|| self.ended(EndReason::DeviceChanged, at_unix_millis))
     }
 
     /// Puts the tokens that came last, and the record, under a later generation.
-    pub(super) fn raise(&mut self, generation: u64) {
+    pub(crate) fn raise(&mut self, generation: u64) {
         let was = std::mem::replace(&mut self.generation, generation);
         if let Standing::SignedIn(session) = &mut self.standing {
             let others = session.others.iter_mut().map(|(_, token)| token);

@@ -112,6 +112,8 @@ pub(crate) struct Judge {
     pub(crate) duplicated: bool,
     /// The wall clock was set.
     pub(crate) clock_was_wrong: bool,
+    /// A request that left late was answered: whoever sent it counts the life of its tokens from before.
+    pub(crate) overslept: bool,
     /// The device was started anew: then the wall clock is all there is to tell the age of a token.
     pub(crate) rebooted: bool,
     /// How many callers want a new token whatever the state of the one there is.
@@ -261,6 +263,7 @@ impl Judge {
         let fresh = |access_token: &String| !server.is_expired(access_token, now + FRESH_MILLIS);
         if self.wanted_anew == 0
             && !self.clock_was_wrong
+            && !self.overslept
             && !self.durable.provisional
             && self.durable.access_tokens.iter().any(fresh)
         {

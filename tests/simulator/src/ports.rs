@@ -562,6 +562,7 @@ impl Device {
         };
         // And the timers of many network libraries stand still while the system sleeps.
         let overslept = if state.rng.bool() { stopped } else { 0 };
+        state.judge.overslept |= overslept > 0;
         let patience = u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX);
         let id = state.next();
         let mut sent = Sent {
