@@ -234,15 +234,22 @@ pub(crate) enum Command {
     SoakSession(Which),
 }
 
-/// Which client at which server.
+/// Which server, and which client of it.
 #[derive(Clone, Debug, Default, ClapArgs)]
-pub(crate) struct ClientFlags {
+pub(crate) struct ServerFlags {
     /// The issuer URL of the authorization server, exactly as its operator names it [env: GATEPASS_ISSUER]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) issuer: Option<String>,
     /// The client id that the server gave to the app: a public native client [env: GATEPASS_CLIENT_ID]
     #[arg(long, value_name = "ID")]
     pub(crate) client_id: Option<String>,
+}
+
+/// Which client at which server.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(crate) struct ClientFlags {
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
     /// The redirect URI registered at the server [env: GATEPASS_REDIRECT] [default: http://127.0.0.1/callback]
     ///
     /// The port of a loopback redirect is chosen for each sign-in. For a claimed-https or private-use redirect, paste the
@@ -285,12 +292,8 @@ pub(crate) struct AppFlags {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Doctor {
-    /// The issuer URL of the authorization server [env: GATEPASS_ISSUER]
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    pub(crate) issuer: Option<String>,
-    /// The client id that the server gave to the app [env: GATEPASS_CLIENT_ID]
-    #[arg(long, value_name = "ID")]
-    pub(crate) client_id: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
     /// The redirect URI of the app [env: GATEPASS_REDIRECT]
     #[arg(long, value_name = "URI")]
     pub(crate) redirect: Option<String>,
@@ -464,12 +467,8 @@ pub(crate) struct Sessions {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Forget {
-    /// The issuer of the client [env: GATEPASS_ISSUER]
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    pub(crate) issuer: Option<String>,
-    /// The client id [env: GATEPASS_CLIENT_ID]
-    #[arg(long, value_name = "ID")]
-    pub(crate) client_id: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
     /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,

@@ -21,8 +21,7 @@ use print::Printer;
 
 pub(crate) async fn run(program: &Program, options: &Doctor) -> Result<Exit, Failure> {
     let flags = ClientFlags {
-        issuer: options.issuer.clone(),
-        client_id: options.client_id.clone(),
+        server: options.server.clone(),
         redirect: options.redirect.clone(),
         allow_http_on_loopback: options.allow_http_on_loopback,
         app: options.app.clone(),

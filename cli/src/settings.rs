@@ -175,7 +175,7 @@ impl Settings {
             },
         };
 
-        let issuer = match flag("issuer", &flags.issuer) {
+        let issuer = match flag("issuer", &flags.server.issuer) {
             Some(issuer) => Some(issuer),
             None => env("GATEPASS_ISSUER")?.or(own(profile.issuer.clone())),
         };
@@ -229,7 +229,7 @@ impl Settings {
             store,
             client_id: pick(
                 "client-id",
-                &flags.client_id,
+                &flags.server.client_id,
                 "GATEPASS_CLIENT_ID",
                 profile.client_id,
             )?,
