@@ -40,12 +40,11 @@ const WORDS: [&str; 24] = [
 /// The input is a binary manifest, one of an app bundle, a binary property list, a program or its signature; and what a
 /// document is made of that is then written in each of these formats.
 pub fn app_file(data: &[u8]) {
-    for read in [Element::from_binary_xml(data), Element::from_proto_xml(data)] {
-        if let Ok(element) = read {
-            is_small(&element);
-            are_fit_to_be_shown(&check_backup_rules("rules", &element));
-            are_fit_to_be_shown(&check_manifest(Some(&OURS), "a manifest", &element));
-        }
+    let documents = [Element::from_binary_xml(data), Element::from_proto_xml(data)];
+    for element in documents.into_iter().flatten() {
+        is_small(&element);
+        are_fit_to_be_shown(&check_backup_rules("rules", &element));
+        are_fit_to_be_shown(&check_manifest(Some(&OURS), "a manifest", &element));
     }
     assert!(Element::from_binary_xml(data).is_err() || Element::is_binary_xml(data));
     if let Ok(list) = Property::from_binary(data) {
@@ -169,9 +168,9 @@ impl Value {
 fn tree(bytes: &mut Bytes<'_>, depth: usize) -> Tree {
     let name = bytes.text();
     let attributes = (0..bytes.next() % 4).map(|_| {
-        let (is_androids, name) = (bytes.next() % 3 > 0, bytes.text());
+        let (is_androids, name) = (!bytes.next().is_multiple_of(3), bytes.text());
         let value = match bytes.next() % 6 {
-            0 => Value::Flag(bytes.next() % 2 == 0),
+            0 => Value::Flag(bytes.next().is_multiple_of(2)),
             1 => Value::Number(i32::from(bytes.next() as u8 as i8)),
             2 => Value::Reference(0x7f00_0000 + bytes.next() as u32),
             _ => Value::Text(bytes.text()),

@@ -419,7 +419,7 @@ fn pl_25_what_google_sees() {
     for (name, reply, code) in [
         (
             "the app",
-            google(PACKAGE, &[own.clone()]),
+            google(PACKAGE, std::slice::from_ref(&own)),
             "assetlinks_google_good",
         ),
         (
@@ -429,7 +429,7 @@ fn pl_25_what_google_sees() {
         ),
         (
             "another app",
-            google("com.example.other", &[own.clone()]),
+            google("com.example.other", std::slice::from_ref(&own)),
             "assetlinks_google_missing",
         ),
         ("nothing", Reply::json("{}"), "assetlinks_google_missing"),

@@ -1,5 +1,7 @@
 //! Google's own view of a host: what its Digital Asset Links service answers, which is what verification on devices goes by.
 
+use serde_json::Value;
+
 use super::app::Fingerprint;
 use super::finding::{Check, Finding};
 use super::links::HANDLE_ALL_URLS;
@@ -21,13 +23,13 @@ pub(super) fn check(association: &Association, subject: &str, fetched: &Fetched)
     };
     let listed: Vec<&str> = answer
         .get("statements")
-        .and_then(serde_json::Value::as_array)
+        .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .filter(|statement| statement["relation"] == HANDLE_ALL_URLS)
-        .map(|statement| &statement["target"]["androidApp"])
-        .filter(|target| target["packageName"] == app.package())
-        .filter_map(|target| target["certificate"]["sha256Fingerprint"].as_str())
+        .filter(|statement| statement.get("relation").and_then(Value::as_str) == Some(HANDLE_ALL_URLS))
+        .filter_map(|statement| statement.pointer("/target/androidApp"))
+        .filter(|target| target.get("packageName").and_then(Value::as_str) == Some(app.package()))
+        .filter_map(|target| target.pointer("/certificate/sha256Fingerprint")?.as_str())
         .collect();
     // It keeps what it fetched for so long.
     let age = answer

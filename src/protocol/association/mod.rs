@@ -287,7 +287,11 @@ impl Association {
     /// Looks at what came from [`google_url`](Self::google_url), for the Android app that was named; `None` without one.
     #[must_use]
     pub fn check_google(&self, fetched: &Fetched) -> Option<Finding> {
-        google::check(self, &self.google_url(), fetched)
+        google::check(
+            self,
+            &format!("{} at digitalassetlinks.googleapis.com", self.origin),
+            fetched,
+        )
     }
 
     /// Looks at what came from [`robots_url`](Self::robots_url): whether it keeps Google away from assetlinks.json.

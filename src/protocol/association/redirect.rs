@@ -168,7 +168,7 @@ impl<'a> RegistrationProbe<'a> {
     #[must_use]
     pub fn push(&self) -> Option<(String, Vec<u8>)> {
         let endpoint = self.server.pushed_authorization_request_endpoint()?;
-        let form = form::encode(self.parameters().into_iter());
+        let form = form::encode(self.parameters());
         Some((endpoint.as_str().to_owned(), form.to_vec()))
     }
 
