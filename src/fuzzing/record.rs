@@ -16,8 +16,9 @@ use crate::protocol::target::Target;
 use crate::protocol::token::RefreshToken;
 use crate::session::StoredSession;
 use crate::session::knowledge::Document;
+use crate::session::moment::Moment;
 use crate::session::names::Names;
-use crate::session::record::{Moment, SessionRecord, SignedIn, Standing};
+use crate::session::record::{SessionRecord, SignedIn, Standing};
 
 /// The input is a record as it stands in storage: of a session, of a sign-in, or of what is known of a server.
 pub fn stored_record(data: &[u8]) {
