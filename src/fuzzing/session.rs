@@ -25,8 +25,9 @@ use crate::protocol::json::{JsonError, Object};
 use crate::protocol::scope::Scope;
 use crate::protocol::token::{AccessToken, RefreshToken};
 use crate::session::Session;
+use crate::session::moment::Expiry;
 use crate::session::names::Names;
-use crate::session::record::{Expiry, Journal, Owner, SessionRecord, SignedIn, Standing, StoredAccessToken};
+use crate::session::record::{Journal, Owner, SessionRecord, SignedIn, Standing, StoredAccessToken};
 use crate::sync::lock;
 
 const OLD: &str = "refresh-token-0";

@@ -37,6 +37,7 @@ mod held;
 pub(crate) mod knowledge;
 mod lease;
 pub(crate) mod listening;
+pub(crate) mod moment;
 pub(crate) mod names;
 pub(crate) mod observer;
 mod pace;
@@ -60,8 +61,8 @@ pub use self::rotation::OnUnknownOutcome;
 pub use self::sign_out::{Revocation, SignOut, SignedOut};
 pub use self::stored::StoredSession;
 
+pub(crate) use self::moment::Moment;
 use self::pace::Want;
-pub(crate) use self::record::Moment;
 use self::record::SessionRecord;
 pub(crate) use self::slot::Slot;
 use self::snapshot::Snapshot;
