@@ -5,7 +5,7 @@
 
 use super::association::{OURS, are_fit_to_be_shown, has};
 use crate::protocol::association::{
-    Element, Property, check_backup_rules, check_manifest, entitlements_in, signature_place,
+    Element, PlistValue, check_backup_rules, check_manifest, entitlements_in, signature_place,
 };
 
 const ANDROID: &str = "http://schemas.android.com/apk/res/android";
@@ -47,8 +47,8 @@ pub fn app_file(data: &[u8]) {
         are_fit_to_be_shown(&check_manifest(Some(&OURS), "a manifest", &element));
     }
     assert!(Element::from_binary_xml(data).is_err() || Element::is_binary_xml(data));
-    if let Ok(list) = Property::from_binary(data) {
-        assert!(Property::is_binary(data));
+    if let Ok(list) = PlistValue::from_binary(data) {
+        assert!(PlistValue::is_binary(data));
         assert!(values(&list, 0) <= 20_000, "a small file grew");
         let findings = list.check(Some(&OURS), "a list");
         are_fit_to_be_shown(&findings);
@@ -82,7 +82,7 @@ pub fn app_file(data: &[u8]) {
         let written = binary_plist(&list, size);
         if let Some(written) = written {
             assert_eq!(
-                Property::from_binary(&written).as_ref(),
+                PlistValue::from_binary(&written).as_ref(),
                 Ok(&list),
                 "references of {size}"
             );
@@ -104,11 +104,11 @@ fn is_small(element: &Element) {
     assert!(depth(element) <= 32);
 }
 
-fn values(list: &Property, depth: usize) -> usize {
+fn values(list: &PlistValue, depth: usize) -> usize {
     assert!(depth < 32);
     1 + match list {
-        Property::List(items) => items.iter().map(|item| values(item, depth + 1)).sum(),
-        Property::Dictionary(entries) => entries
+        PlistValue::List(items) => items.iter().map(|item| values(item, depth + 1)).sum(),
+        PlistValue::Dictionary(entries) => entries
             .iter()
             .map(|(_, value)| 1 + values(value, depth + 1))
             .sum(),
@@ -324,21 +324,21 @@ fn varint(mut number: u64) -> Vec<u8> {
     written
 }
 
-fn property(bytes: &mut Bytes<'_>, depth: usize) -> Property {
+fn property(bytes: &mut Bytes<'_>, depth: usize) -> PlistValue {
     let count = if depth == 0 { 0 } else { bytes.next() % 20 };
     match bytes.next() % 4 {
         0 if depth > 0 => {
             let entries = (0..count).map(|_| (bytes.text(), property(bytes, depth - 1)));
-            Property::Dictionary(entries.collect())
+            PlistValue::Dictionary(entries.collect())
         }
-        1 if depth > 0 => Property::List((0..count).map(|_| property(bytes, depth - 1)).collect()),
-        2 => Property::Other,
-        _ => Property::Text(bytes.text()),
+        1 if depth > 0 => PlistValue::List((0..count).map(|_| property(bytes, depth - 1)).collect()),
+        2 => PlistValue::Other,
+        _ => PlistValue::Text(bytes.text()),
     }
 }
 
 /// As CoreFoundation's `CFBinaryPList.c` tells. `None` where the objects are too many for references of this size.
-fn binary_plist(list: &Property, size: usize) -> Option<Vec<u8>> {
+fn binary_plist(list: &PlistValue, size: usize) -> Option<Vec<u8>> {
     let mut objects = Vec::new();
     let top = write_property(list, size, &mut objects);
     if objects.len() >= 1 << (8 * size) || objects.len() > 10_000 {
@@ -358,11 +358,13 @@ fn binary_plist(list: &Property, size: usize) -> Option<Vec<u8>> {
     Some(file)
 }
 
-fn write_property(list: &Property, size: usize, objects: &mut Vec<Vec<u8>>) -> u64 {
+fn write_property(list: &PlistValue, size: usize, objects: &mut Vec<Vec<u8>>) -> u64 {
     let reference = |index: u64| index.to_be_bytes()[8 - size..].to_vec();
     let written = match list {
-        Property::Text(text) if text.is_ascii() => [marker(5, text.len()), text.as_bytes().to_vec()].concat(),
-        Property::Text(text) => {
+        PlistValue::Text(text) if text.is_ascii() => {
+            [marker(5, text.len()), text.as_bytes().to_vec()].concat()
+        }
+        PlistValue::Text(text) => {
             let units: Vec<u16> = text.encode_utf16().collect();
             [
                 marker(6, units.len()),
@@ -370,7 +372,7 @@ fn write_property(list: &Property, size: usize, objects: &mut Vec<Vec<u8>>) -> u
             ]
             .concat()
         }
-        Property::List(items) => {
+        PlistValue::List(items) => {
             let items: Vec<_> = items
                 .iter()
                 .map(|item| write_property(item, size, objects))
@@ -381,8 +383,8 @@ fn write_property(list: &Property, size: usize, objects: &mut Vec<Vec<u8>>) -> u
             ]
             .concat()
         }
-        Property::Dictionary(entries) => {
-            let names = entries.iter().map(|(name, _)| Property::Text(name.clone()));
+        PlistValue::Dictionary(entries) => {
+            let names = entries.iter().map(|(name, _)| PlistValue::Text(name.clone()));
             let names: Vec<_> = names.map(|name| write_property(&name, size, objects)).collect();
             let values: Vec<_> = entries
                 .iter()
@@ -392,7 +394,7 @@ fn write_property(list: &Property, size: usize, objects: &mut Vec<Vec<u8>>) -> u
             [marker(0xd, entries.len()), references].concat()
         }
         // True; a date; a number.
-        Property::Other => match objects.len() % 3 {
+        PlistValue::Other => match objects.len() % 3 {
             0 => vec![0x09],
             1 => [vec![0x33], 1.5_f64.to_be_bytes().to_vec()].concat(),
             _ => vec![0x11, 1, 2],

@@ -10,7 +10,7 @@ use std::io::{Read, Seek as _};
 use std::path::Path;
 
 use gatepass::association::{
-    Association, Element, Finding, Property, backup_rules_unseen, check_backup_rules, check_manifest,
+    Association, Element, Finding, PlistValue, backup_rules_unseen, check_backup_rules, check_manifest,
     unreadable,
 };
 use roxmltree::{Document, Node, ParsingOptions};
@@ -40,7 +40,7 @@ fn look(association: Option<&Association>, path: &Path, subject: &str) -> Result
         return archive::look(association, file, subject);
     }
     let bytes = read(file)?;
-    if Property::is_binary(&bytes) {
+    if PlistValue::is_binary(&bytes) {
         return Ok(property_list(&bytes)?.check(association, subject));
     }
     if Element::is_binary_xml(&bytes) {
@@ -103,9 +103,9 @@ fn xml(bytes: &[u8]) -> Result<Element, String> {
 }
 
 /// A property list, as text or packed.
-fn property_list(bytes: &[u8]) -> Result<Property, String> {
-    if Property::is_binary(bytes) {
-        return Property::from_binary(bytes).map_err(|why| format!("a binary property list: {why}"));
+fn property_list(bytes: &[u8]) -> Result<PlistValue, String> {
+    if PlistValue::is_binary(bytes) {
+        return PlistValue::from_binary(bytes).map_err(|why| format!("a binary property list: {why}"));
     }
     let document = parse(text(bytes)?)?;
     match document.root_element() {
@@ -121,7 +121,7 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
 
 fn parse(text: &str) -> Result<Document<'_>, String> {
     let options = ParsingOptions {
-        // Property lists have one. Nothing outside the file is read.
+        // PlistValue lists have one. Nothing outside the file is read.
         allow_dtd: true,
         nodes_limit: MAX_NODES,
         ..ParsingOptions::default()
@@ -140,20 +140,20 @@ fn element(node: Node<'_, '_>, depth: usize) -> Element {
 }
 
 /// A property list as XML: `plist` holds one value, `dict` names and values in turn.
-fn property(node: Node<'_, '_>, depth: usize) -> Property {
+fn property(node: Node<'_, '_>, depth: usize) -> PlistValue {
     let mut items = node.children().filter(|child| child.is_element() && depth > 0);
     let inner = |node| property(node, depth.saturating_sub(1));
     match node.tag_name().name() {
-        "plist" => items.next().map_or(Property::Other, inner),
-        "string" => Property::Text(node.text().unwrap_or_default().to_owned()),
-        "array" => Property::List(items.map(inner).collect()),
+        "plist" => items.next().map_or(PlistValue::Other, inner),
+        "string" => PlistValue::Text(node.text().unwrap_or_default().to_owned()),
+        "array" => PlistValue::List(items.map(inner).collect()),
         "dict" => {
             let mut entries = Vec::new();
             while let (Some(name), Some(value)) = (items.next(), items.next()) {
                 entries.push((name.text().unwrap_or_default().trim().to_owned(), inner(value)));
             }
-            Property::Dictionary(entries)
+            PlistValue::Dictionary(entries)
         }
-        _ => Property::Other,
+        _ => PlistValue::Other,
     }
 }

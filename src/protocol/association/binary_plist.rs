@@ -3,7 +3,7 @@
 //! Only what Info.plist and entitlements need. Any bytes end in a value or in a word about what is wrong. An object that is
 //! named a thousand times counts a thousand times, so a small file cannot grow without end.
 
-use super::property_list::{MAX_DEPTH, Property};
+use super::property_list::{MAX_DEPTH, PlistValue};
 
 /// An Info.plist has some hundred values.
 const MAX_VALUES: usize = 20_000;
@@ -20,7 +20,7 @@ pub(super) fn is_binary(bytes: &[u8]) -> bool {
 }
 
 /// The outermost value.
-pub(super) fn read(bytes: &[u8]) -> Outcome<Property> {
+pub(super) fn read(bytes: &[u8]) -> Outcome<PlistValue> {
     if !is_binary(bytes) {
         return Err("not a binary property list");
     }
@@ -58,7 +58,7 @@ struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    fn value(&mut self, index: usize, depth: usize) -> Outcome<Property> {
+    fn value(&mut self, index: usize, depth: usize) -> Outcome<PlistValue> {
         let depth = depth.checked_sub(1).ok_or("it is nested too deeply")?;
         self.values += 1;
         if self.values > MAX_VALUES {
@@ -82,7 +82,7 @@ impl<'a> List<'a> {
                 let (length, rest) = count(*marker, rest)?;
                 let text = rest.get(..length).ok_or(CUT_OFF)?;
                 self.texts(length)?;
-                Ok(Property::Text(String::from_utf8_lossy(text).into_owned()))
+                Ok(PlistValue::Text(String::from_utf8_lossy(text).into_owned()))
             }
             0x6 => {
                 let (length, rest) = count(*marker, rest)?;
@@ -91,14 +91,14 @@ impl<'a> List<'a> {
                 self.texts(length)?;
                 let units = units.filter_map(|unit| Some(u16::from_be_bytes(*unit.first_chunk()?)));
                 let text = char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER));
-                Ok(Property::Text(text.collect()))
+                Ok(PlistValue::Text(text.collect()))
             }
             // A list or a set.
             0xa | 0xc => {
                 let (length, rest) = count(*marker, rest)?;
                 let items = self.references(rest, length)?;
                 let items = items.map(|index| self.value(index?, depth));
-                Ok(Property::List(items.collect::<Outcome<_>>()?))
+                Ok(PlistValue::List(items.collect::<Outcome<_>>()?))
             }
             0xd => {
                 let (length, rest) = count(*marker, rest)?;
@@ -107,14 +107,14 @@ impl<'a> List<'a> {
                 let values = self.references(values, length)?;
                 let mut entries = Vec::new();
                 for (name, value) in names.zip(values) {
-                    let Property::Text(name) = self.value(name?, depth)? else {
+                    let PlistValue::Text(name) = self.value(name?, depth)? else {
                         return Err("a name in it is no text");
                     };
                     entries.push((name, self.value(value?, depth)?));
                 }
-                Ok(Property::Dictionary(entries))
+                Ok(PlistValue::Dictionary(entries))
             }
-            _ => Ok(Property::Other),
+            _ => Ok(PlistValue::Other),
         }
     }
 

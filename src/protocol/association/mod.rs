@@ -35,7 +35,7 @@ pub use self::fetched::{FetchFailure, Fetched};
 pub use self::finding::{Finding, Severity};
 pub use self::interstitial::{Interstitial, check_interstitial};
 pub use self::manifest::{Element, check_manifest};
-pub use self::property_list::Property;
+pub use self::property_list::PlistValue;
 pub use self::redirect::{RegistrationProbe, check_redirect, check_registration};
 pub use self::server::ServerCheck;
 use crate::error::{Error, Result};

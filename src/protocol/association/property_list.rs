@@ -9,28 +9,28 @@ pub(super) const MAX_DEPTH: usize = 32;
 /// A value of a property list.
 ///
 /// ```
-/// use gatepass::association::Property;
+/// use gatepass::association::PlistValue;
 ///
-/// let text = |text: &str| Property::Text(text.to_owned());
-/// let list = Property::Dictionary(vec![("CFBundleIdentifier".to_owned(), text("com.example.app"))]);
-/// assert_eq!(list.get("CFBundleIdentifier").and_then(Property::text), Some("com.example.app"));
+/// let text = |text: &str| PlistValue::Text(text.to_owned());
+/// let list = PlistValue::Dictionary(vec![("CFBundleIdentifier".to_owned(), text("com.example.app"))]);
+/// assert_eq!(list.get("CFBundleIdentifier").and_then(PlistValue::text), Some("com.example.app"));
 /// assert_eq!(list.check(None, "Info.plist")[0].code(), "info_plist_good");
-/// assert!(Property::from_binary(b"bplist00").is_err());
+/// assert!(PlistValue::from_binary(b"bplist00").is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Property {
+pub enum PlistValue {
     /// A string.
     Text(String),
     /// An array or a set.
-    List(Vec<Property>),
+    List(Vec<PlistValue>),
     /// Names and values, in their order.
-    Dictionary(Vec<(String, Property)>),
+    Dictionary(Vec<(String, PlistValue)>),
     /// A number, a date, data, true or false: nothing that is looked at.
     Other,
 }
 
-impl Property {
+impl PlistValue {
     /// Reads a binary property list.
     ///
     /// # Errors

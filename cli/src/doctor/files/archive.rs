@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use gatepass::association::{
-    Association, Element, Finding, Property, backup_rules_unseen, check_backup_rules, check_manifest,
+    Association, Element, Finding, PlistValue, backup_rules_unseen, check_backup_rules, check_manifest,
     entitlements_in, is_backup_rules, signature_place, unreadable,
 };
 use zip::ZipArchive;
@@ -125,7 +125,7 @@ fn apple(
 ) -> Result<Vec<Finding>, String> {
     let list = property_list(&entry(archive, info)?).map_err(|why| format!("{info}: {why}"))?;
     let mut findings = list.check(association, &format!("{subject}, {info}"));
-    let Some(program) = list.get("CFBundleExecutable").and_then(Property::text) else {
+    let Some(program) = list.get("CFBundleExecutable").and_then(PlistValue::text) else {
         findings.push(unreadable(subject, "no CFBundleExecutable in its Info.plist"));
         return Ok(findings);
     };
@@ -138,7 +138,7 @@ fn apple(
     Ok(findings)
 }
 
-fn entitlements(archive: &mut Archive, program: &str) -> Result<Property, String> {
+fn entitlements(archive: &mut Archive, program: &str) -> Result<PlistValue, String> {
     let mut entry = archive.by_name(program).map_err(|error| error.to_string())?;
     let mut head = Vec::new();
     let broken = |error: io::Error| error.to_string();
