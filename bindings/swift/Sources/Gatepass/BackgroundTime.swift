@@ -37,7 +37,7 @@ struct ExpiringActivity: BackgroundTime {
     }
 }
 
-#if os(iOS) || os(tvOS) || os(watchOS) || os(visionOS)
+#if canImport(UIKit)
     let platformBackgroundTime: any BackgroundTime = ExpiringActivity { block in
         ProcessInfo.processInfo.performExpiringActivity(withReason: "Gatepass", using: block)
     }

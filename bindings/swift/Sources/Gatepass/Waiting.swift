@@ -40,7 +40,7 @@ func waiting<Value: Sendable>(
 }
 
 /// What comes first, the end of the call or of the patience for it.
-private final class Outcome<Value: Sendable>: Sendable {
+final class Outcome<Value: Sendable>: Sendable {
     private enum Step {
         case open
         case awaited(CheckedContinuation<Value, any Error>)
