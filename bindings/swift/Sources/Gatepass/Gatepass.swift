@@ -20,6 +20,7 @@ internal import GatepassCore
 public final class Gatepass: Sendable {
     private let client: FfiClient
     private let sessionsByID: Sessions
+    private var calls: Calls { sessionsByID.calls }
 
     /// A client with the platform's own browser and storage.
     ///
@@ -55,7 +56,7 @@ public final class Gatepass: Sendable {
             )
         }
         sessionsByID = Sessions(
-            published: published, clock: config.tokenClock, background: config.background,
+            published: published, clock: config.tokenClock, calls: Calls(background: config.background),
             apis: client.apis().map(APIOrigin.init)
         )
     }
@@ -97,7 +98,7 @@ public final class Gatepass: Sendable {
     @discardableResult
     public func signIn(with options: SignInOptions) async throws -> Session {
         let options = options.ffi
-        return sessionsByID.session(of: try await waiting { [client] in try await client.signIn(options: options) })
+        return sessionsByID.session(of: try await calls.wait { [client] in try await client.signIn(options: options) })
     }
 
     /// Begins a sign-in and leaves the browser to the caller: the sign-in is in storage before this returns.
@@ -105,7 +106,7 @@ public final class Gatepass: Sendable {
     /// - Throws: ``GatepassError``, as ``signIn(with:)`` before the browser.
     public func beginSignIn(with options: SignInOptions = SignInOptions()) async throws -> PendingSignIn {
         let options = options.ffi
-        let pending = try await waiting { [client] in try await client.beginSignIn(options: options) }
+        let pending = try await calls.wait { [client] in try await client.beginSignIn(options: options) }
         return PendingSignIn(pending, sessions: sessionsByID)
     }
 
@@ -123,7 +124,7 @@ public final class Gatepass: Sendable {
     public func resumeSignIn(with redirect: URL) async throws -> Session {
         let redirect = redirect.absoluteString
         return sessionsByID.session(
-            of: try await waiting(sessionsByID.background) { [client] in
+            of: try await calls.wait(inBackground: true) { [client] in
                 try await client.resumeSignIn(redirectUrl: redirect)
             }
         )
@@ -135,14 +136,14 @@ public final class Gatepass: Sendable {
     /// - Throws: ``GatepassError``, ``GatepassError/Kind/storageLocked`` among others, if storage cannot say. None of them
     ///   means "nobody".
     public func session() async throws -> Session? {
-        try await waiting { [client] in try await client.session() }.map(sessionsByID.session(of:))
+        try await calls.wait { [client] in try await client.session() }.map(sessionsByID.session(of:))
     }
 
     /// All stored sessions, the latest sign-in first: more than one only with ``GatepassConfig/severalAccounts``.
     ///
     /// - Throws: ``GatepassError``, as ``session()``.
     public func sessions() async throws -> [Session] {
-        try await waiting { [client] in try await client.sessions() }.map(sessionsByID.session(of:))
+        try await calls.wait { [client] in try await client.sessions() }.map(sessionsByID.session(of:))
     }
 
     /// Sees to what was left undone and to what changed meanwhile: call it when the app comes back to the foreground, and
@@ -150,7 +151,7 @@ public final class Gatepass: Sendable {
     ///
     /// - Throws: ``GatepassError`` if something could not be finished; it is tried again at the next need.
     public func catchUp() async throws {
-        try await waiting(sessionsByID.background) { [client] in try await client.catchUp() }
+        try await calls.wait(inBackground: true) { [client] in try await client.catchUp() }
     }
 
     /// Waits until nothing of this client is under way: before a short program exits, so that a refresh whose caller stopped
@@ -158,7 +159,12 @@ public final class Gatepass: Sendable {
     ///
     /// - Throws: Nothing but `CancellationError`.
     public func drain() async throws {
-        try await waiting { [client] in await client.drain() }
+        try Task.checkCancellation()
+        try await detached { [client, calls] in
+            // A call whose caller is gone may not have reached the core yet.
+            await calls.ended()
+            await client.drain()
+        }
     }
 
     /// Forgets everything that this client keeps on the device. For "reset this app"; to sign a user out use
@@ -166,14 +172,14 @@ public final class Gatepass: Sendable {
     ///
     /// - Throws: ``GatepassError`` if storage cannot be written. Then something may be left; try again.
     public func forgetEverything() async throws {
-        try await waiting { [client] in try await client.forgetEverything() }
+        try await calls.wait { [client] in try await client.forgetEverything() }
     }
 
     /// The server's metadata, as it sent it: a JSON object (RFC 8414 §2). Fetched if it is not at hand.
     ///
     /// - Throws: ``GatepassError`` if it cannot be had.
     public func serverMetadata() async throws -> Data {
-        Data(try await waiting { [client] in try await client.serverMetadataJson() }.utf8)
+        Data(try await calls.wait { [client] in try await client.serverMetadataJson() }.utf8)
     }
 }
 
@@ -182,14 +188,14 @@ public final class Gatepass: Sendable {
 final class Sessions: Sendable {
     let published: Published
     let clock: any TokenClock
-    let background: any BackgroundTime
+    let calls: Calls
     let apis: [APIOrigin]
     private let known = Locked<[String: Session]>([:])
 
-    init(published: Published, clock: any TokenClock, background: any BackgroundTime, apis: [APIOrigin]) {
+    init(published: Published, clock: any TokenClock, calls: Calls, apis: [APIOrigin]) {
         self.published = published
         self.clock = clock
-        self.background = background
+        self.calls = calls
         self.apis = apis
     }
 
@@ -199,7 +205,7 @@ final class Sessions: Sendable {
             if let session = known[info.id], session.epoch >= info.epoch { return session }
             // Not `self`, which would keep itself: a session has what it needs, and this has the sessions.
             let session = Session(
-                ffi, info: info, place: published.place(of: info.id), clock: clock, background: background, apis: apis
+                ffi, info: info, place: published.place(of: info.id), clock: clock, calls: calls, apis: apis
             )
             known[info.id] = session
             return session

@@ -39,7 +39,7 @@ public final class PendingSignIn: Sendable, CustomStringConvertible {
     ///
     /// - Throws: ``GatepassError``, as ``Gatepass/signIn(with:)`` from the browser on.
     public func session() async throws -> Session {
-        sessions.session(of: try await waiting { [ffi] in try await ffi.awaitEnd() })
+        sessions.session(of: try await sessions.calls.wait { [ffi] in try await ffi.awaitEnd() })
     }
 
     /// Calls the sign-in off. If its redirect came before, it completes all the same. Returns at once.

@@ -12,7 +12,7 @@ public final class Session: Sendable, Identifiable, Hashable, CustomStringConver
     private let ffi: FfiSession
     private let place: SessionPlace
     private let clock: any TokenClock
-    private let background: any BackgroundTime
+    private let calls: Calls
     /// Which sign-in of it.
     let epoch: UInt64
 
@@ -31,12 +31,12 @@ public final class Session: Sendable, Identifiable, Hashable, CustomStringConver
 
     init(
         _ ffi: FfiSession, info: FfiSessionInfo, place: SessionPlace, clock: any TokenClock,
-        background: any BackgroundTime, apis: [APIOrigin]
+        calls: Calls, apis: [APIOrigin]
     ) {
         self.ffi = ffi
         self.place = place
         self.clock = clock
-        self.background = background
+        self.calls = calls
         self.apis = apis
         epoch = info.epoch
         id = info.id
@@ -76,7 +76,7 @@ public final class Session: Sendable, Identifiable, Hashable, CustomStringConver
     ///   again can: the session lives on.
     public func accessToken() async throws -> AccessToken {
         if let token = place.token(epoch: epoch, fresh: true, clock: clock) { return token }
-        return AccessToken(try await waiting(background) { [ffi] in try await ffi.accessToken() })
+        return AccessToken(try await calls.wait(inBackground: true) { [ffi] in try await ffi.accessToken() })
     }
 
     /// A valid access token for one of several APIs, or of a narrower scope, had with the same refresh token.
@@ -85,7 +85,7 @@ public final class Session: Sendable, Identifiable, Hashable, CustomStringConver
     ///   granted.
     public func accessToken(for target: Target) async throws -> AccessToken {
         let target = target.ffi
-        return AccessToken(try await waiting(background) { [ffi] in try await ffi.accessTokenFor(target: target) })
+        return AccessToken(try await calls.wait(inBackground: true) { [ffi] in try await ffi.accessTokenFor(target: target) })
     }
 
     /// Puts the token that belongs to the request's URL into its `Authorization` header, refreshed first if need be. A
@@ -104,7 +104,7 @@ public final class Session: Sendable, Identifiable, Hashable, CustomStringConver
             request.setValue("Bearer \(token.value)", forHTTPHeaderField: "Authorization")
             return true
         }
-        let token = try await waiting(background) { [ffi] in try await ffi.authorize(url: api.url) }
+        let token = try await calls.wait(inBackground: true) { [ffi] in try await ffi.authorize(url: api.url) }
         guard let token else { return false }
         request.setValue("Bearer \(token)", forHTTPHeaderField: "Authorization")
         return true
@@ -123,7 +123,7 @@ public final class Session: Sendable, Identifiable, Hashable, CustomStringConver
         else { return false }
         let sent = String(header.dropFirst("Bearer ".count))
         let challenge = response.value(forHTTPHeaderField: "WWW-Authenticate").map { [$0] } ?? []
-        let newer = try await waiting(background) { [ffi] in
+        let newer = try await calls.wait(inBackground: true) { [ffi] in
             try await ffi.reauthorize(url: api.url, token: sent, status: 401, wwwAuthenticate: challenge)
         }
         guard let newer else { return false }
@@ -181,14 +181,14 @@ public final class Session: Sendable, Identifiable, Hashable, CustomStringConver
     ///
     /// - Throws: ``GatepassError``, as ``accessToken()``, without falling back to the current token.
     public func refresh() async throws {
-        try await waiting(background) { [ffi] in try await ffi.refresh() }
+        try await calls.wait(inBackground: true) { [ffi] in try await ffi.refresh() }
     }
 
     /// Whether the server gave a refresh token, so that the session outlives its access token. Reads storage.
     ///
     /// - Throws: ``GatepassError`` if storage cannot say.
     public func canRefresh() async throws -> Bool {
-        try await waiting { [ffi] in try await ffi.canRefresh() }
+        try await calls.wait { [ffi] in try await ffi.canRefresh() }
     }
 
     /// How much longer the current access token lives, in seconds; `nil` if there is none, or the server did not say. Calls
@@ -203,7 +203,7 @@ public final class Session: Sendable, Identifiable, Hashable, CustomStringConver
     ///   did not ask for `openid`; ``GatepassError/Kind/protocolViolation`` if the answer is about another user; else as
     ///   ``accessToken()``.
     public func userinfo() async throws -> Claims {
-        let json = try await waiting(background) { [ffi] in try await ffi.userinfoJson() }
+        let json = try await calls.wait(inBackground: true) { [ffi] in try await ffi.userinfoJson() }
         // The core has checked that both say the same.
         return Claims(subject: claims?.subject ?? "", json: json)
     }
@@ -215,7 +215,7 @@ public final class Session: Sendable, Identifiable, Hashable, CustomStringConver
     @discardableResult
     public func signOut(_ how: SignOut = .revoke) async throws -> SignedOut {
         let how = how.ffi
-        return SignedOut(try await waiting(background) { [ffi] in try await ffi.signOut(how: how) })
+        return SignedOut(try await calls.wait(inBackground: true) { [ffi] in try await ffi.signOut(how: how) })
     }
 
     /// The API that a URL belongs to, as `URLSession` reads the URL: it is the one who connects. The core never sees the URL

@@ -11,19 +11,63 @@ func calling<Value>(_ call: () throws -> Value) throws -> Value {
     }
 }
 
-/// Waits for a call of the core. Cancellation ends the waiting, with `CancellationError`, and not the call: UniFFI's Swift
-/// takes no notice of a task that is cancelled, so the call has a task of its own. A task that is cancelled before begins
-/// nothing.
-///
-/// With `background` the system is asked not to suspend the process meanwhile: that goes with the call, not with the caller.
-func waiting<Value: Sendable>(
-    _ background: (any BackgroundTime)? = nil, _ call: @escaping @Sendable () async throws -> Value
-) async throws -> Value {
-    try Task.checkCancellation()
+/// The calls of one client that are under way, whoever still waits for them.
+final class Calls: Sendable {
+    private let background: any BackgroundTime
+    private let open = Locked<(count: Int, waiting: [CheckedContinuation<Void, Never>])>((0, []))
+
+    init(background: any BackgroundTime) {
+        self.background = background
+    }
+
+    /// Waits for a call of the core. Cancellation ends the waiting, with `CancellationError`, and not the call: UniFFI's Swift
+    /// takes no notice of a task that is cancelled, so the call has a task of its own. A task that is cancelled before begins
+    /// nothing.
+    ///
+    /// With `inBackground` the system is asked not to suspend the process meanwhile: that goes with the call, not with the
+    /// caller.
+    func wait<Value: Sendable>(
+        inBackground: Bool = false, for call: @escaping @Sendable () async throws -> Value
+    ) async throws -> Value {
+        try Task.checkCancellation()
+        open.withLock { $0.count += 1 }
+        return try await detached {
+            let done = inBackground ? self.background.begin() : {}
+            defer {
+                done()
+                self.end()
+            }
+            return try await call()
+        }
+    }
+
+    /// Waits until there is none.
+    func ended() async {
+        await withCheckedContinuation { continuation in
+            let isOver = open.withLock { open in
+                if open.count == 0 { return true }
+                open.waiting.append(continuation)
+                return false
+            }
+            if isOver { continuation.resume() }
+        }
+    }
+
+    private func end() {
+        let waiting = open.withLock { open in
+            open.count -= 1
+            guard open.count == 0 else { return [CheckedContinuation<Void, Never>]() }
+            defer { open.waiting = [] }
+            return open.waiting
+        }
+        waiting.forEach { $0.resume() }
+    }
+}
+
+/// Runs a call in a task of its own, and waits for it for as long as nobody cancels the waiting.
+func detached<Value: Sendable>(_ call: @escaping @Sendable () async throws -> Value) async throws -> Value {
     let outcome = Outcome<Value>()
     Task.detached {
-        let done = background?.begin()
-        defer { done?() }
         do {
             outcome.settle(.success(try await call()))
         } catch FfiError.Failed(let details) {
