@@ -42,10 +42,9 @@ async function run(t, folder, http, what, login) {
   child.stderr.setEncoding('utf8').on('data', (text) => { stderr += text; });
   const code = new Promise((resolve) => { child.once('close', resolve); });
   const events = [];
-  child.stderr.on('data', (x) => process.stderr.write('ERR ' + x));
   for await (const line of createInterface({ input: child.stdout })) {
     const event = JSON.parse(line);
-    events.push(event); if (process.env.DBG) console.error(line.slice(0,80));
+    events.push(event);
     if (event.event === 'authorization_url') {
       const page = await openLogin(browser.context, event.url);
       await signIn(page, login);
