@@ -35,9 +35,9 @@ impl FfiHttpSuite {
     /// A suite that leaves these promises out: they are skipped, with this reason.
     #[uniffi::constructor]
     pub(crate) fn leaving_out(promises: Vec<String>, why: String) -> Self {
-        let suite = promises
-            .into_iter()
-            .fold(HttpSuite::new(), |suite, promise| suite.leave_out(promise, why.as_str()));
+        let suite = promises.into_iter().fold(HttpSuite::new(), |suite, promise| {
+            suite.leave_out(promise, why.as_str())
+        });
         Self(Arc::new(suite))
     }
 

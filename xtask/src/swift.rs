@@ -146,7 +146,14 @@ pub(crate) fn check_against_stubs(place: &Place, build: &Path) -> Result<()> {
     let swiftc = || command(place, "swiftc", &place.root, &[]);
     for name in STUBS {
         let mut compile = swiftc()?;
-        compile.args(["-emit-module", "-parse-as-library", "-swift-version", "6", "-module-name", name]);
+        compile.args([
+            "-emit-module",
+            "-parse-as-library",
+            "-swift-version",
+            "6",
+            "-module-name",
+            name,
+        ]);
         compile.arg("-I").arg(&modules);
         compile
             .arg("-emit-module-path")
@@ -156,15 +163,30 @@ pub(crate) fn check_against_stubs(place: &Place, build: &Path) -> Result<()> {
     }
 
     let mut check = swiftc()?;
-    check.args(["-typecheck", "-parse-as-library", "-swift-version", "6", "-module-name", "Gatepass"]);
+    check.args([
+        "-typecheck",
+        "-parse-as-library",
+        "-swift-version",
+        "6",
+        "-module-name",
+        "Gatepass",
+    ]);
     check.arg("-warnings-as-errors");
-    check.arg("-I").arg(&modules).arg("-I").arg(build.join("debug/Modules"));
+    check
+        .arg("-I")
+        .arg(&modules)
+        .arg("-I")
+        .arg(build.join("debug/Modules"));
     let mut module_map = std::ffi::OsString::from("-fmodule-map-file=");
     module_map.push(place.bindings().join("swift/GatepassFFI/module.modulemap"));
     check.arg("-Xcc").arg(module_map);
     let folder = place.at("bindings/swift/Sources/Gatepass");
     let mut sources: Vec<_> = fs::read_dir(&folder)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>())
+        .and_then(|entries| {
+            entries
+                .map(|entry| Ok(entry?.path()))
+                .collect::<std::io::Result<_>>()
+        })
         .with_context(|| format!("reading {}", folder.display()))?;
     sources.retain(|path| path.extension().is_some_and(|ending| ending == "swift"));
     sources.sort();

@@ -256,7 +256,9 @@ fn swift(place: &Place) -> Result<()> {
     if !listed.lines().any(|line| line.contains("Tests.")) {
         bail!("the Swift package holds no tests");
     }
-    run::step("Apple's part, against stubs", || swift::check_against_stubs(place, &build))?;
+    run::step("Apple's part, against stubs", || {
+        swift::check_against_stubs(place, &build)
+    })?;
 
     let consumer = swift::build_consumer(place, &environment, &native)?;
     match interop_readiness(place) {
