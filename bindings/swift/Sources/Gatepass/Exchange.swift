@@ -60,7 +60,8 @@ final class Exchange: NSObject, URLSessionDataDelegate, Sendable {
                 task.resume()
             }
         } onCancel: {
-            task.cancel()
+            // The one who cancels is the core's own thread, which nothing may hold up; Foundation on Linux waits in there.
+            DispatchQueue.global().async { task.cancel() }
         }
     }
 
