@@ -32,6 +32,15 @@ impl FfiHttpSuite {
         Self(Arc::new(HttpSuite::new()))
     }
 
+    /// A suite that leaves these promises out: they are skipped, with this reason.
+    #[uniffi::constructor]
+    pub(crate) fn leaving_out(promises: Vec<String>, why: String) -> Self {
+        let suite = promises.into_iter().fold(HttpSuite::new(), |suite, promise| {
+            suite.leave_out(promise, why.as_str())
+        });
+        Self(Arc::new(suite))
+    }
+
     /// The root certificate that the transport must trust.
     pub(crate) fn root_der(&self) -> Vec<u8> {
         self.0.root_der().to_vec()

@@ -108,6 +108,11 @@ impl FfiTestServer {
         self.clock.as_ref().map(|clock| clock.unix_millis())
     }
 
+    /// The clock that counts from the start of the machine, where time is virtual.
+    pub(crate) fn boot_millis(&self) -> Option<u64> {
+        self.clock.as_ref().map(|clock| clock.boot_millis())
+    }
+
     /// Holds the next request to the token endpoint back before it is processed.
     pub(crate) fn hold_token_request(&self) -> Result<Arc<FfiTestGate>, FfiTestServerError> {
         let gate = self

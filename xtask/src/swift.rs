@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -133,6 +133,81 @@ pub(crate) fn build_root(place: &Place) -> Result<()> {
     run::quiet(clean)?;
 
     fs::rename(&partial, &root).with_context(|| format!("naming {}", root.display()))
+}
+
+/// Apple's modules, as far as the façade uses them: those that another builds on come first.
+const STUBS: [&str; 4] = ["UIKit", "AuthenticationServices", "Security", "SwiftUI"];
+
+/// Type-checks the façade with declarations of Apple's modules in place of these, so that what Linux compiles not at all is
+/// looked at by a compiler at least. `build` is where SwiftPM has put the module of the generated code.
+pub(crate) fn check_against_stubs(place: &Place, build: &Path) -> Result<()> {
+    let modules = place.at("target/swift-stubs");
+    fs::create_dir_all(&modules).with_context(|| format!("creating {}", modules.display()))?;
+    let swiftc = || command(place, "swiftc", &place.root, &[]);
+    for name in STUBS {
+        let mut compile = swiftc()?;
+        compile.args([
+            "-emit-module",
+            "-parse-as-library",
+            "-swift-version",
+            "6",
+            "-module-name",
+            name,
+        ]);
+        compile.arg("-I").arg(&modules);
+        compile
+            .arg("-emit-module-path")
+            .arg(modules.join(format!("{name}.swiftmodule")));
+        compile.arg(place.at(&format!("bindings/swift/Tests/Stubs/{name}/{name}.swift")));
+        run::quiet(compile)?;
+    }
+
+    let mut check = swiftc()?;
+    check.args([
+        "-typecheck",
+        "-parse-as-library",
+        "-swift-version",
+        "6",
+        "-module-name",
+        "Gatepass",
+    ]);
+    check.arg("-warnings-as-errors");
+    check
+        .arg("-I")
+        .arg(&modules)
+        .arg("-I")
+        .arg(build.join("debug/Modules"));
+    let mut module_map = std::ffi::OsString::from("-fmodule-map-file=");
+    module_map.push(place.bindings().join("swift/GatepassFFI/module.modulemap"));
+    check.arg("-Xcc").arg(module_map);
+    let folder = place.at("bindings/swift/Sources/Gatepass");
+    let mut sources: Vec<_> = fs::read_dir(&folder)
+        .and_then(|entries| {
+            entries
+                .map(|entry| Ok(entry?.path()))
+                .collect::<std::io::Result<_>>()
+        })
+        .with_context(|| format!("reading {}", folder.display()))?;
+    sources.retain(|path| path.extension().is_some_and(|ending| ending == "swift"));
+    sources.sort();
+    check.args(sources);
+    run::quiet(check).map(drop)
+}
+
+/// Builds the program that uses the package from outside; where it is.
+pub(crate) fn build_consumer(
+    place: &Place,
+    environment: &[(&str, &OsStr)],
+    native: &Path,
+) -> Result<PathBuf> {
+    let package = place.at("bindings/swift/Tests/Consumer");
+    // Its own build folder: it is a package of its own.
+    let scratch = place.at("target/swift-consumer");
+    let mut build = command(place, "swift", &package, environment)?;
+    build.arg("build").arg("--scratch-path").arg(&scratch);
+    build.args(["-Xlinker", "-L"]).arg("-Xlinker").arg(native);
+    run::shown(build)?;
+    Ok(scratch.join("debug/SignIn"))
 }
 
 /// The first line of `swift --version`: proof that it runs.

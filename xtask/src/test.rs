@@ -256,7 +256,41 @@ fn swift(place: &Place) -> Result<()> {
     if !listed.lines().any(|line| line.contains("Tests.")) {
         bail!("the Swift package holds no tests");
     }
-    Ok(())
+    run::step("Apple's part, against stubs", || {
+        swift::check_against_stubs(place, &build)
+    })?;
+
+    let consumer = swift::build_consumer(place, &environment, &native)?;
+    match interop_readiness(place) {
+        Readiness::Ready => swift_interop(place, &consumer, &environment),
+        Readiness::NoCode(why) | Readiness::NotHere(why) => {
+            println!("not run: Swift at a certified server: {why}");
+            Ok(())
+        }
+        Readiness::NoToolchain(why) => {
+            println!("not run: Swift at a certified server: {why}");
+            Ok(())
+        }
+    }
+}
+
+/// A Swift program that uses the package from outside, at a certified server, through a real browser.
+fn swift_interop(place: &Place, program: &Path, environment: &[(&str, &OsStr)]) -> Result<()> {
+    // Where both see it: the program may be in a root of its own, which holds the checkout and little else.
+    let folders = place.at("target/swift-sessions");
+    std::fs::create_dir_all(&folders).with_context(|| format!("creating {}", folders.display()))?;
+    let started = swift::command(place, &program.to_string_lossy(), &place.root, environment)?;
+    let words = std::iter::once(started.get_program()).chain(started.get_args());
+    let lines: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+
+    let mut command = run::program("node", ["--test", "--test-reporter=spec", "swift.test.mjs"]);
+    command.current_dir(place.at("tests/interop"));
+    command
+        .env("GATEPASS_SWIFT", lines.join("\n"))
+        .env("GATEPASS_SWIFT_FOLDERS", &folders)
+        .env("CHROMIUM", steps::browser()?)
+        .envs(environment.iter().copied());
+    run::shown(command)
 }
 
 fn interop_readiness(place: &Place) -> Readiness {
