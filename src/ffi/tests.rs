@@ -508,9 +508,9 @@ struct Closed(FfiUserAgentFailure);
 #[async_trait]
 impl FfiUserAgent for Closed {
     async fn show(&self, _: FfiUserAgentRequest) -> Result<FfiUserAgentReturn, FfiUserAgentFailure> {
-        match self.0 {
+        match &self.0 {
             FfiUserAgentFailure::Failed => Ok(FfiUserAgentReturn::Opened),
-            failure => Err(failure),
+            failure => Err(failure.clone()),
         }
     }
 }
@@ -534,19 +534,30 @@ fn the_platforms_browser_signs_in_and_out() {
         let signed_out = session.sign_out(FfiSignOut::EndSession).await.unwrap();
         assert!(matches!(signed_out.browser_session, FfiBrowserSession::Ended));
 
+        let text = || "write this".to_owned();
         for (failure, kind) in [
             (FfiUserAgentFailure::Cancelled, "cancelled"),
             (FfiUserAgentFailure::NoBrowser, "no_browser"),
             (FfiUserAgentFailure::Refused, "configuration"),
             (FfiUserAgentFailure::Unexpected, "interrupted"),
+            (
+                FfiUserAgentFailure::AssociationMissing { advice: text() },
+                "association_missing",
+            ),
+            (
+                FfiUserAgentFailure::Configuration { advice: text() },
+                "configuration",
+            ),
         ] {
-            let outcome = client(Arc::new(Closed(failure)))
+            let outcome = client(Arc::new(Closed(failure.clone())))
                 .sign_in(FfiSignInOptions::default())
                 .await;
             let Err(FfiError::Failed { details }) = outcome else {
                 panic!("signed in by {failure:?}");
             };
             assert_eq!(details.kind, kind);
+            let advised = format!("{failure:?}").contains("advice");
+            assert_eq!(details.message.contains("write this"), advised, "{}", details.message);
         }
         // Opened, and nobody comes back: the app calls it off.
         let waits = client(Arc::new(Closed(FfiUserAgentFailure::Failed)));

@@ -45,8 +45,9 @@ pub(crate) enum FfiUserAgentReturn {
     Opened,
 }
 
-/// Why the visit failed. It holds no text: what a platform says may quote the URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Error)]
+/// Why the visit failed. It holds no text of the platform's, which may quote the URL; `advice` is the façade's own, made of
+/// the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, uniffi::Error)]
 pub(crate) enum FfiUserAgentFailure {
     /// The user closed the browser or declined.
     Cancelled,
@@ -54,6 +55,16 @@ pub(crate) enum FfiUserAgentFailure {
     NoBrowser,
     /// The browser ended at an error page of the server.
     Refused,
+    /// The platform does not accept the association between the app and the host of its redirect.
+    AssociationMissing {
+        /// What to do.
+        advice: String,
+    },
+    /// The app is not set up for its redirect.
+    Configuration {
+        /// What to write.
+        advice: String,
+    },
     /// Something else on the platform.
     Failed,
     /// It threw what it should not have. Counts as `Failed`.
@@ -89,6 +100,8 @@ impl From<FfiUserAgentFailure> for UserAgentFailure {
             FfiUserAgentFailure::Cancelled => Self::Cancelled,
             FfiUserAgentFailure::NoBrowser => Self::NoBrowser("so the platform says".to_owned()),
             FfiUserAgentFailure::Refused => Self::Refused("so the platform says".to_owned()),
+            FfiUserAgentFailure::AssociationMissing { advice } => Self::AssociationMissing(advice),
+            FfiUserAgentFailure::Configuration { advice } => Self::Configuration(advice),
             FfiUserAgentFailure::Failed => Self::Failed("so the platform says".to_owned()),
             FfiUserAgentFailure::Unexpected => Self::Failed(
                 "what opens it threw an exception it should not have; its text is not shown, as it may hold a secret"

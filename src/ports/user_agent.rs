@@ -110,6 +110,10 @@ pub enum UserAgentFailure {
     /// The browser ended at an error page of the server and will not come back: usually a redirect URI or a client id
     /// that the server does not know.
     Refused(String),
+    /// The platform does not accept the association between the app and the host of its redirect; the text says what to do.
+    AssociationMissing(String),
+    /// The app is not set up for its redirect; the text says what to write.
+    Configuration(String),
     /// Something else on the platform.
     Failed(String),
 }
@@ -132,6 +136,12 @@ impl From<UserAgentFailure> for Error {
                 "authorization_page_refused",
                 format!("the server showed an error page instead of signing in: {why}"),
             ),
+            UserAgentFailure::AssociationMissing(why) => (
+                ErrorKind::AssociationMissing,
+                "redirect_host_not_associated",
+                format!("the redirect would not come back to this app: {why}"),
+            ),
+            UserAgentFailure::Configuration(why) => (ErrorKind::Configuration, "redirect_not_declared", why),
             UserAgentFailure::Failed(why) => (
                 ErrorKind::Interrupted,
                 "user_agent_failed",
