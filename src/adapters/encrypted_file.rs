@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::file_key::{self, FileKey, RFC_9106, Trouble};
 use super::file_lock::create_private;
 use super::file_storage::FileStorage;
-use super::file_key::{self, FileKey, RFC_9106, Trouble};
 use super::key_file::Kdf;
 use super::sealing::{DataKey, Sealed};
 use crate::error::{Error, ErrorKind, Result, Stage};

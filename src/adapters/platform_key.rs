@@ -206,7 +206,10 @@ mod tests {
 
     fn open(directory: &Path, keystore: &Arc<Keystore>) -> Arc<dyn SecureStorage> {
         // Made by the storage, for this user alone.
-        platform_key_storage(directory.join("gatepass"), Arc::clone(keystore) as Arc<dyn KeyWrap>)
+        platform_key_storage(
+            directory.join("gatepass"),
+            Arc::clone(keystore) as Arc<dyn KeyWrap>,
+        )
     }
 
     fn name() -> RecordKey {
@@ -236,11 +239,7 @@ mod tests {
             ) -> Result<CommitOutcome, StorageFailure> {
                 self.0.commit(key, expected, bytes)
             }
-            fn remove(
-                &self,
-                key: &RecordKey,
-                expected: Generation,
-            ) -> Result<CommitOutcome, StorageFailure> {
+            fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure> {
                 self.0.remove(key, expected)
             }
             fn list(&self, prefix: &str) -> Result<Vec<RecordKey>, StorageFailure> {
@@ -334,7 +333,10 @@ mod tests {
     #[test]
     fn a_key_that_another_process_made_is_taken() {
         let (directory, keystore) = with_a_record();
-        let (one, other) = (open(directory.path(), &keystore), open(directory.path(), &keystore));
+        let (one, other) = (
+            open(directory.path(), &keystore),
+            open(directory.path(), &keystore),
+        );
         let before = one.load(&name()).unwrap().unwrap().generation;
         other.load(&name()).unwrap();
         keystore.lose_the_key();

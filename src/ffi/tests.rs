@@ -557,7 +557,12 @@ fn the_platforms_browser_signs_in_and_out() {
             };
             assert_eq!(details.kind, kind);
             let advised = format!("{failure:?}").contains("advice");
-            assert_eq!(details.message.contains("write this"), advised, "{}", details.message);
+            assert_eq!(
+                details.message.contains("write this"),
+                advised,
+                "{}",
+                details.message
+            );
         }
         // Opened, and nobody comes back: the app calls it off.
         let waits = client(Arc::new(Closed(FfiUserAgentFailure::Failed)));

@@ -93,7 +93,12 @@ internal class UrlConnectionTransport(
         override fun run() {
             if (over.get()) return
             try {
-                val response = exchange()
+                val response = try {
+                    exchange()
+                } finally {
+                    // Before anybody goes on: a connection that was read to its end is given back to the pool otherwise.
+                    connection?.disconnect()
+                }
                 if (over.compareAndSet(false, true)) waiting.resume(response)
             } catch (e: HttpFailure) {
                 answer { e }
@@ -104,7 +109,6 @@ internal class UrlConnectionTransport(
                 answer { failure(if (sending) HttpFailureReason.INVALID_ANSWER else HttpFailureReason.OTHER) }
             } finally {
                 after?.invoke()
-                close()
             }
         }
 
@@ -131,12 +135,18 @@ internal class UrlConnectionTransport(
             sending = true
             if (request.hasBody) connection.outputStream.use { it.write(request.body) }
             val status = connection.responseCode
-            if (status < 0) throw ProtocolException("no status")
+            // Of the informational ones the platform passes over 100 alone.
+            if (status < 200) throw ProtocolException("no final answer")
             val headers = headers(connection)
             checkOneLength(headers)
             // Where the status is one of failure the platform throws at the plain stream.
             val stream = if (status >= 400) connection.errorStream else connection.inputStream
-            return HttpResponse(status, headers, stream?.use { read(it, request.maxResponseBytes) } ?: ByteArray(0))
+            val body = stream?.use { read(it, request.maxResponseBytes) } ?: ByteArray(0)
+            val promised = headers.firstOrNull { it.name.equals("Content-Length", ignoreCase = true) }?.value?.toLongOrNull()
+            val bodiless = request.method == "HEAD" || status == 204 || status == 304
+            // Not every platform minds.
+            if (promised != null && promised > body.size && !bodiless) throw IOException("cut short")
+            return HttpResponse(status, headers, body)
         }
 
         private fun prepare(): HttpURLConnection {
@@ -251,7 +261,7 @@ private class OwnSocketFactory(private val factory: SSLSocketFactory) : SSLSocke
 
     override fun getSupportedCipherSuites(): Array<String> = factory.supportedCipherSuites
 
-    override fun createSocket(): Socket = factory.createSocket()
+    // The one without arguments stays unsupported: so the platform connects, and hands over what is to be secured.
 
     override fun createSocket(socket: Socket, host: String, port: Int, autoClose: Boolean): Socket {
         val made = factory.createSocket(socket, host, port, autoClose)
