@@ -124,7 +124,8 @@ impl Inner {
         flow.at = Moment::now(&*self.context.ports.clock);
         let attempt = lock(&self.attempts).get(key.as_str()).map(Arc::clone);
         let claim = attempt.as_ref().map(|attempt| attempt.claim());
-        let written = self.context.commit(&key, stored.generation, flow.encode()).await;
+        let generation = stored.generation;
+        let written = self.context.commit(&key, generation, flow.encode()).await;
         match written {
             Ok(CommitOutcome::Committed(stored)) => {
                 if let Some(claim) = claim {
@@ -147,17 +148,18 @@ impl Inner {
             Err(error) if error.kind() == ErrorKind::StorageLocked => Err(keep(error)),
             // It may have been written all the same, and then every later delivery would find it taken.
             Err(error) => {
-                let stored = self.written_as(&key, &flow).await.unwrap_or(stored.generation);
+                let stored = self.written_as(&key, &flow.encode()).await;
+                let stored = stored.unwrap_or(generation);
                 Err(self.finish_refused(&key, stored, error, &flow).await)
             }
         }
     }
 
     /// The generation of this record, where a write that failed has happened all the same.
-    pub(super) async fn written_as(&self, key: &RecordKey, flow: &FlowRecord) -> Option<Generation> {
+    pub(super) async fn written_as(&self, key: &RecordKey, bytes: &[u8]) -> Option<Generation> {
         let found = self.context.load(key).await.ok()??;
         // Another's, or what says that it is to be forgotten, is not ours to go on with.
-        (found.bytes == flow.encode()).then_some(found.generation)
+        (*found.bytes == *bytes).then_some(found.generation)
     }
 
     /// Ends the pending sign-in that a refused redirect belonged to.

@@ -108,13 +108,36 @@ impl Accepted {
             received_seconds: inner.context.now_seconds(),
         });
         // Durable before anything else: the code that they were had for is spent.
-        let written = inner.context.commit(&self.key, self.stored, self.flow.encode());
-        match written.await {
+        let unkept = self.keep(inner).await?;
+        let later = match inner.conclude_at_hand(&self.flow).await {
+            Err(Unfinished::Later(_)) => match inner.conclude(&self.flow).await {
+                Err(Unfinished::Later(error)) => error,
+                decided => return decided,
+            },
+            decided => return decided,
+        };
+        if unkept.is_some()
+            && let Some(error) = self.keep(inner).await?
+        {
+            // They are nowhere but here, and nobody can wait for their keys any longer.
+            let give_back = true;
+            return Err(Unfinished::Never { error, give_back });
+        }
+        Err(Unfinished::Later(later))
+    }
+
+    /// Makes the tokens durable. Gives why storage did not take them, if it did not.
+    async fn keep(&mut self, inner: &Arc<Inner>) -> Result<Option<Error>, Unfinished> {
+        let bytes = self.flow.encode();
+        let written = inner.context.commit(&self.key, self.stored, bytes.clone()).await;
+        match written {
             Ok(CommitOutcome::Committed(stored)) => self.stored = stored,
+            // Everything was to be forgotten meanwhile, and this with it.
             Ok(CommitOutcome::Conflict(_)) => {
-                // Everything was to be forgotten meanwhile, and this with it.
-                inner.revoke_quietly(self.flow.refresh_token());
-                return Err(failed(UserAgentFailure::Cancelled.into()));
+                return Err(Unfinished::Never {
+                    error: UserAgentFailure::Cancelled.into(),
+                    give_back: true,
+                });
             }
             Err(error) => {
                 warn!(
@@ -122,15 +145,13 @@ impl Accepted {
                     "tokens that wait for their keys cannot be stored"
                 );
                 // It may have been written all the same.
-                if let Some(written) = inner.written_as(&self.key, &self.flow).await {
-                    self.stored = written;
+                match inner.written_as(&self.key, &bytes).await {
+                    Some(written) => self.stored = written,
+                    None => return Ok(Some(error)),
                 }
             }
         }
-        match inner.conclude_at_hand(&self.flow).await {
-            Err(Unfinished::Later(_)) => inner.conclude(&self.flow).await,
-            decided => decided,
-        }
+        Ok(None)
     }
 
     /// One request: the code for tokens.

@@ -38,6 +38,7 @@ use crate::session::context::Context;
 #[cfg(feature = "uniffi")]
 use crate::session::context::{Api, no_user_agent};
 use crate::session::sessions::Sessions;
+use crate::session::sign_out::Leftovers;
 use crate::session::{Session, SessionState};
 use crate::sync::{Watch, lock};
 
@@ -122,14 +123,16 @@ impl Client {
         self.0
             .context
             .run(async move {
-                inner.settle(Look::Once).await;
-                if let Some(session) = inner.sessions.current().await? {
-                    return Ok(Some(session));
+                let looks = inner.settle_once().await;
+                let found = inner.sessions.current().await?;
+                let is_known = !inner.sessions.are_new(looks);
+                if found.is_some() && is_known {
+                    return Ok(found);
                 }
-                // Another process may have left a sign-in since.
+                // Another process may have left a sign-in since, or one that was to be forgotten.
                 match inner.settle(Look::Again).await {
-                    Some(error) => Err(error),
-                    None => inner.sessions.current().await,
+                    Some(error) if found.is_none() => Err(error),
+                    _ => inner.sessions.current().await,
                 }
             })
             .await
@@ -156,7 +159,12 @@ impl Client {
         self.0
             .context
             .run(async move {
-                inner.settle(Look::Once).await;
+                let looks = inner.settle_once().await;
+                let found = inner.sessions.all().await?;
+                if !inner.sessions.are_new(looks) {
+                    return Ok(found);
+                }
+                inner.settle(Look::Again).await;
                 inner.sessions.all().await
             })
             .await
@@ -271,18 +279,20 @@ impl Inner {
             attempt.call_off(Error::from(UserAgentFailure::Cancelled));
         }
         self.stop_listening().await;
-        // Flows first: one that ends meanwhile would make a session.
+        // Flows first: one that ends meanwhile would make a session. What cannot be removed keeps nothing else from it.
         let mut outcome = Ok(());
-        // What cannot be removed keeps nothing else from it.
-        let mut note = |done: Result<()>| outcome = std::mem::replace(&mut outcome, Ok(())).and(done);
         for flow in self.context.list(&self.context.names.flows()).await? {
-            note(self.forget_flow(&flow).await);
+            outcome = outcome.and(self.forget_flow(&flow).await);
         }
+        let leftovers = match outcome {
+            Ok(()) => Leftovers::None,
+            Err(_) => Leftovers::OfSignIns,
+        };
         for slot in self.sessions.every_slot().await? {
-            note(slot.erase().await);
+            outcome = outcome.and(slot.erase(leftovers).await);
         }
-        note(self.context.forget_revocations().await);
-        note(self.context.forget_knowledge().await);
+        outcome = outcome.and(self.context.forget_revocations().await);
+        outcome = outcome.and(self.context.forget_knowledge().await);
         outcome
     }
 }

@@ -211,6 +211,13 @@ impl Inner {
         verdict.map(Some)
     }
 
+    /// Looks through storage as [`settle`](Inner::settle) does, if it is time; whether it was.
+    pub(super) async fn settle_once(self: &Arc<Self>) -> bool {
+        let looks = self.unsettled.load(Ordering::SeqCst);
+        self.settle(Look::Once).await;
+        looks
+    }
+
     /// Sees to the sign-ins that storage holds and no caller here waits for: tokens that can be verified by now become the
     /// session, and what cannot come to an end any more is told once and removed. The error of one that is still
     /// undecided, if there is one.
@@ -273,8 +280,17 @@ impl Inner {
             {
                 // First: who is about to make a session of it meets that.
                 let forgotten = self.forgotten(Some(&flow)).encode();
-                let given_up = self.context.commit(key, stored.generation, forgotten).await?;
-                if let CommitOutcome::Committed(_) = given_up {
+                let given_up = self
+                    .context
+                    .commit(key, stored.generation, forgotten.clone())
+                    .await;
+                let is_given_up = match given_up {
+                    Ok(outcome) => matches!(outcome, CommitOutcome::Committed(_)),
+                    // It may have been written all the same, and then nobody else tells of it.
+                    Err(_) if self.written_as(key, &forgotten).await.is_some() => true,
+                    Err(failure) => return Err(failure),
+                };
+                if is_given_up {
                     self.tell_interrupted(&flow.diagnostic_id);
                     self.revoke_quietly(tokens.refresh_token.clone());
                 }
@@ -379,9 +395,15 @@ impl Inner {
             let stored = match self.context.load(key).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(stored)) => stored,
-                // Only one who has read it before can finish it.
+                // One who has read it before can still finish it.
                 Err(error) if error.kind() == ErrorKind::StorageLost => {
-                    return self.context.remove_record(key).await;
+                    self.unsettled.store(true, Ordering::SeqCst);
+                    let forgotten = self.forgotten(None).encode();
+                    let gone = self.context.commit(key, Generation::ABSENT, forgotten).await?;
+                    match gone {
+                        CommitOutcome::Committed(_) => return Ok(()),
+                        CommitOutcome::Conflict(_) => continue,
+                    }
                 }
                 Err(error) => return Err(error),
             };

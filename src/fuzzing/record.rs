@@ -16,8 +16,9 @@ use crate::protocol::target::Target;
 use crate::protocol::token::RefreshToken;
 use crate::session::StoredSession;
 use crate::session::knowledge::Document;
+use crate::session::moment::Moment;
 use crate::session::names::Names;
-use crate::session::record::{Moment, SessionRecord, SignedIn, Standing};
+use crate::session::record::{SessionRecord, SignedIn, Standing};
 
 /// The input is a record as it stands in storage: of a session, of a sign-in, or of what is known of a server.
 pub fn stored_record(data: &[u8]) {
@@ -88,13 +89,101 @@ fn session(data: &[u8]) {
             tokens(signed_in, &text);
             let ended = record.ended(EndReason::RotationLost, 7);
             assert!(ended.epoch == record.epoch && ended.generation >= record.generation);
-            let bytes = ended.encode();
-            let kept = Object::parse(&bytes).unwrap();
-            for token in ["access_token", "refresh_token", "id_token", "others", "claims"] {
-                assert!(kept.get(token).is_none(), "an end that keeps {token}");
-            }
+            is_over(&ended);
+            assert_eq!(
+                signed_in.claims.is_some(),
+                signed_in.claims.as_ref().is_some_and(|user| record.is_of(user))
+            );
+            on_a_device(&record, signed_in.device.as_deref());
+            raised(&record);
         }
-        Standing::Ended { .. } => assert!(text("ended").is_some(), "an end out of nothing"),
+        Standing::Ended { .. } => {
+            assert!(text("ended").is_some(), "an end out of nothing");
+            assert!(record.on_another_device(Some("another"), 7).is_none());
+        }
+    }
+    ends(&record);
+}
+
+/// What is over keeps no token.
+fn is_over(ended: &SessionRecord) {
+    assert!(ended.signed_in().is_none() && all_tokens(ended).is_empty());
+    let bytes = ended.encode();
+    let kept = Object::parse(&bytes).unwrap();
+    for token in ["access_token", "refresh_token", "id_token", "others", "claims"] {
+        assert!(kept.get(token).is_none(), "an end that keeps {token}");
+    }
+}
+
+/// A session is over on every device but its own, and nothing is concluded where one of the two is not known.
+fn on_a_device(record: &SessionRecord, own: Option<&str>) {
+    assert!(record.on_another_device(own, 7).is_none());
+    assert!(record.on_another_device(None, 7).is_none());
+    let elsewhere = record.on_another_device(Some("another"), 7);
+    assert_eq!(elsewhere.is_some(), own.is_some_and(|own| own != "another"));
+    if let Some(ended) = elsewhere {
+        is_over(&ended);
+        assert_eq!(ended.sign_in(), record.sign_in());
+    }
+}
+
+/// The tokens that came last stay those that came last.
+fn raised(record: &SessionRecord) {
+    let mut later = record.clone();
+    later.raise(record.generation.saturating_add(1));
+    assert_eq!(all_tokens(&later), all_tokens(record));
+    let newest = |record: &SessionRecord| {
+        let token = record.signed_in()?.newest_token(record.generation)?;
+        Some(token.token.expose().to_owned())
+    };
+    if newest(record).is_some() {
+        assert_eq!(newest(&later), newest(record));
+    }
+}
+
+/// Whoever signs out, of whatever, has no session, and the sign-in that it came from does not bring it back.
+fn ends(record: &SessionRecord) {
+    let (epoch, generation) = (
+        record.epoch.saturating_add(1),
+        record.generation.saturating_add(1),
+    );
+    let over = SessionRecord::signed_out(epoch, generation, 7, Some(record));
+    is_over(&over);
+    assert_eq!(over.owner, record.owner);
+    assert_eq!(
+        (over.sign_in(), &over.finished),
+        (record.sign_in(), &record.finished)
+    );
+    let erased = SessionRecord::signed_out(epoch, generation, 7, None);
+    is_over(&erased);
+    assert!(erased.owner.is_none() && erased.sign_in().is_none() && erased.finished.is_empty());
+    let finished = record.finished_by_now();
+    assert!(finished.len() <= 16);
+    if let Some(sign_in) = record.sign_in() {
+        assert!(record.has_finished(sign_in) && over.has_finished(sign_in) && !erased.has_finished(sign_in));
+        assert_eq!(finished.last().map(String::as_str), Some(sign_in));
+    }
+    for earlier in &record.finished {
+        assert!(record.has_finished(earlier));
+    }
+}
+
+/// However it was written, an instant is the same again, and the two clocks do not contradict each other about it.
+fn moment(at: &Moment, clock: &Virtual) {
+    assert_eq!(Moment::from_value(&at.to_value()).as_ref(), Some(at));
+    let since_boot = at.elapsed_since_boot(clock);
+    let elapsed = at.elapsed(clock);
+    if since_boot.is_some() {
+        assert!(
+            !at.is_of_another_boot(clock),
+            "of this run of the device and of another"
+        );
+        assert_eq!(elapsed, since_boot, "the wall clock was asked");
+    } else if elapsed.is_none() {
+        assert!(
+            at.unix_millis() > clock.unix_millis(),
+            "long ago, and nobody can tell how long"
+        );
     }
 }
 
@@ -127,6 +216,13 @@ fn tokens<'a>(signed_in: &SignedIn, text: &impl Fn(&'static str) -> Option<&'a s
         assert!(signed_in.secrets().contains(&token));
     }
     let clock = Virtual::default();
+    if let Some(begun) = signed_in
+        .journal
+        .as_ref()
+        .and_then(|journal| journal.begun.as_ref())
+    {
+        moment(begun, &clock);
+    }
     if let Some(journal) = &signed_in.journal {
         assert!(signed_in.last_attempt() >= journal.number);
         assert!(
@@ -152,6 +248,7 @@ fn tokens<'a>(signed_in: &SignedIn, text: &impl Fn(&'static str) -> Option<&'a s
 fn sign_in(data: &[u8]) {
     if let Some(forgotten) = Forgotten::decode(data) {
         let again = Forgotten::decode(&forgotten.encode()).unwrap();
+        moment(&forgotten.at, &Virtual::default());
         assert_eq!((again.at, again.sign_in), (forgotten.at, forgotten.sign_in));
     }
     let has_fraction = Object::parse(data).is_ok_and(|d| d.0.values().any(has_fraction));
@@ -227,4 +324,20 @@ fn sign_in(data: &[u8]) {
     );
     let waits = matches!(record.progress, Progress::Provisional(_));
     assert!(waits || is.is_none());
+    time_left(&record);
+}
+
+/// Time passes for a redirect that is awaited, and at its end no more is left of it.
+fn time_left(record: &FlowRecord) {
+    let clock = Virtual::default();
+    moment(&record.at, &clock);
+    let left = record.left_millis(&clock);
+    // As long as the wall clock can show it.
+    if left < 1 << 42 {
+        clock.advance(left / 2);
+        let later = record.left_millis(&clock);
+        assert!(later <= left, "{later} ms are left, and {left} were");
+        clock.advance(left);
+        assert_eq!(record.left_millis(&clock), 0);
+    }
 }

@@ -25,8 +25,9 @@ use crate::protocol::json::{JsonError, Object};
 use crate::protocol::scope::Scope;
 use crate::protocol::token::{AccessToken, RefreshToken};
 use crate::session::Session;
+use crate::session::moment::Expiry;
 use crate::session::names::Names;
-use crate::session::record::{Expiry, Journal, Owner, SessionRecord, SignedIn, Standing, StoredAccessToken};
+use crate::session::record::{Journal, Owner, SessionRecord, SignedIn, Standing, StoredAccessToken};
 use crate::sync::lock;
 
 const OLD: &str = "refresh-token-0";
@@ -320,7 +321,7 @@ impl HttpTransport for Script {
 pub(super) struct Virtual(AtomicU64);
 
 impl Virtual {
-    fn advance(&self, millis: u64) {
+    pub(super) fn advance(&self, millis: u64) {
         self.0.fetch_add(millis, Ordering::Relaxed);
     }
 }

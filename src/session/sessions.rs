@@ -4,7 +4,7 @@
 //! [`Slot`] in memory for as long as the client lives.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
@@ -37,6 +37,8 @@ pub(crate) struct Sessions {
     overview: Arc<Overview>,
     /// Whether the overview knows of every session that storage holds, but for what other processes do.
     all_were_read: AtomicBool,
+    /// The latest epoch of those that were told of when what others left was last looked for.
+    looked_up_to: AtomicU64,
 }
 
 impl Sessions {
@@ -48,6 +50,7 @@ impl Sessions {
             slots: Mutex::default(),
             overview: Arc::default(),
             all_were_read: AtomicBool::new(false),
+            looked_up_to: AtomicU64::new(0),
         })
     }
 
@@ -130,6 +133,15 @@ impl Sessions {
         self.all_were_read.store(true, Ordering::SeqCst);
         sessions.sort_by_key(|session| std::cmp::Reverse(session.since_unix_millis));
         Ok(sessions)
+    }
+
+    /// Whether there are sessions that began after this was last asked. Whoever stored one may have died before it saw that
+    /// nothing was to come of that sign-in; `looked`: that was looked for just now.
+    pub(crate) fn are_new(&self, looked: bool) -> bool {
+        let newest = lock(&self.slots).values().map(|slot| slot.newest_epoch()).max();
+        let newest = newest.unwrap_or_default();
+        let before = self.looked_up_to.swap(newest, Ordering::SeqCst);
+        newest > before && !looked
     }
 
     /// Tries once more to write what storage refused to take, in a task of its own for each session. Whether there was

@@ -136,6 +136,15 @@ impl Session {
     }
 }
 
+/// What may be left in storage when a record is erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leftovers {
+    None,
+    /// The record of a sign-in that could not be removed: what takes the place of its session remembers that it was, by a
+    /// number, or the sign-in would be finished anew.
+    OfSignIns,
+}
+
 /// What the server is told with.
 struct Forgotten {
     refresh_token: Option<RefreshToken>,
@@ -184,16 +193,21 @@ impl Slot {
     }
 
     /// Replaces the record, whatever it is, by one that says nothing but that the session is over.
-    pub(crate) async fn erase(&self) -> Result<()> {
-        self.erase_where(|_| true).await
+    pub(crate) async fn erase(&self, leftovers: Leftovers) -> Result<()> {
+        self.erase_where(|_| true, leftovers).await
     }
 
     /// As [`erase`](Slot::erase), unless somebody is signed in.
     pub(crate) async fn erase_if_over(&self) -> Result<()> {
-        self.erase_where(|record| record.signed_in().is_none()).await
+        let is_over = |record: &SessionRecord| record.signed_in().is_none();
+        self.erase_where(is_over, Leftovers::None).await
     }
 
-    async fn erase_where(&self, goes: impl Fn(&SessionRecord) -> bool + Send) -> Result<()> {
+    async fn erase_where(
+        &self,
+        goes: impl Fn(&SessionRecord) -> bool + Send,
+        leftovers: Leftovers,
+    ) -> Result<()> {
         for _ in 0..COMMIT_ATTEMPTS {
             let (least_epoch, least_generation) = self.after_newest();
             let read = match self.read_to_replace().await {
@@ -218,13 +232,16 @@ impl Slot {
                     }
                 }
             };
-            let (epoch, generation) = old.map_or((0, 0), |old| (old.epoch, old.generation));
-            let record = SessionRecord::signed_out(
+            let (epoch, generation) = old.as_ref().map_or((0, 0), |old| (old.epoch, old.generation));
+            let mut record = SessionRecord::signed_out(
                 least_epoch.max(epoch.saturating_add(1)),
                 least_generation.max(generation.saturating_add(1)),
                 self.context.ports.clock.unix_millis(),
                 None,
             );
+            if let (Leftovers::OfSignIns, Some(old)) = (leftovers, &old) {
+                record.finished = old.finished_by_now();
+            }
             let written = self.context.commit(&self.key, expected, record.encode()).await?;
             if let CommitOutcome::Committed(_) = written {
                 self.let_go();
@@ -259,8 +276,8 @@ impl Slot {
                     }
                     let held = self.held_of(epoch);
                     // Another session may have been stored in its place since.
-                    self.erase_where(|record| record.epoch == epoch || record.signed_in().is_none())
-                        .await?;
+                    let goes = |record: &SessionRecord| record.epoch == epoch || record.signed_in().is_none();
+                    self.erase_where(goes, Leftovers::None).await?;
                     return Ok(held.and_then(Forgotten::of));
                 }
                 read => read?,

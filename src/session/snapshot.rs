@@ -3,8 +3,9 @@
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Arc;
 
+use super::moment::Expiry;
 use super::pace::Want;
-use super::record::{Expiry, SessionRecord};
+use super::record::SessionRecord;
 use crate::ports::Clock;
 use crate::protocol::target::Target;
 use crate::protocol::token::AccessToken;

@@ -236,6 +236,30 @@ async fn rr_15_what_is_left_of_a_finished_sign_in_does_not_bring_its_first_token
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_sign_in_does_not_come_back_where_forgetting_was_half_done() {
+    let world = World::new();
+    world.net.answer([granted("R1", "A1")]);
+    world.disk.plan(|kind, ask, _| match ask {
+        Ask::Remove if kind == "flow" => refused(),
+        _ => Fate::Done,
+    });
+    let client = world.client();
+    sign_in(&client).await.unwrap();
+    // Nor can it be overwritten.
+    world.disk.plan(|kind, ask, _| match ask {
+        Ask::Remove | Ask::Commit(_) if kind == "flow" => refused(),
+        _ => Fate::Done,
+    });
+    client.forget_everything().await.unwrap_err();
+    assert!(!world.disk.text("session").unwrap().contains("issuer"));
+    world.disk.behave();
+    assert_eq!(world.disk.flows(), 1);
+
+    assert!(world.client().session().await.unwrap().is_none());
+    assert_eq!(world.disk.flows(), 0, "it is removed at last");
+}
+
+#[tokio::test]
 async fn a_write_that_is_not_known_to_have_happened_does_not_end_the_sign_in() {
     // The second write of the sign-in takes the redirect, the third holds its tokens.
     let world = World::new();

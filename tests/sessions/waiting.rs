@@ -12,6 +12,7 @@ use gatepass::{
     SecureStorage as _, SessionEvent, SessionId, SessionState, SignInOptions, SignOut, Stage, WaitingSignIn,
 };
 
+use crate::support::reached::Reached;
 use crate::support::{TestBed, paths, token_requests, until};
 
 const REDIRECT: &str = "com.example.app:/callback";
@@ -602,6 +603,50 @@ async fn a_session_that_is_stored_too_late_is_not_found_by_the_process_that_forg
     assert!(running.session().await.unwrap().is_none());
     // As long as somebody may be about to finish it, that is looked for.
     assert_eq!(bed.storage.list("flow.").unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_session_that_is_stored_too_late_is_not_found_by_a_process_that_ran_on() {
+    let bed = TestBed::new();
+    let running = bed.client_with(|b| b.redirect(REDIRECT).storage(Reached::of(&bed.storage)));
+    assert!(running.session().await.unwrap().is_none());
+    // Others forget, and die; this one has looked long before.
+    stored_too_late(&bed, &app(&bed)).await;
+    assert!(running.session().await.unwrap().is_none());
+    assert_ne!(running.state().get(), SessionState::SignedIn);
+}
+
+#[tokio::test]
+async fn tokens_that_can_be_neither_stored_nor_verified_are_given_back() {
+    let bed = TestBed::new();
+    let redirect = redirect_for_another_process(&bed).await;
+    let _down = bed
+        .server
+        .fault(Endpoint::JwkSet)
+        .every()
+        .answer(CannedAnswer::status(503))
+        .unwrap();
+    let storage = Reached::refusing(r#""tokens":{"#, &bed.storage);
+    let client = bed.client_with(|b| b.redirect(REDIRECT).storage(storage));
+    let error = client.resume_sign_in(&redirect).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageWriteFailed, "{error:?}");
+    client.drain().await;
+    until(|| paths(&bed.server).contains(&"/revoke".to_owned())).await;
+    assert!(bed.storage.list("flow.").unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_given_up_by_a_write_in_doubt_is_told_of_and_given_back() {
+    let bed = TestBed::new();
+    let _down = waiting(&bed).await;
+    bed.clock.advance(DAY + Duration::from_secs(60));
+    let told = Arc::new(Heard::default());
+    let storage = Reached::denying("forgotten_unix_millis", &bed.storage);
+    let client = bed.client_with(|b| b.redirect(REDIRECT).storage(storage).event_sink(told.clone()));
+    assert!(client.session().await.unwrap().is_none());
+    until(|| paths(&bed.server).contains(&"/revoke".to_owned())).await;
+    assert_eq!(told.0.lock().unwrap().len(), 1);
+    assert!(app(&bed).session().await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -9,6 +9,15 @@ use gatepass::{CommitOutcome, Generation, MemoryStorage, RecordKey, SecureStorag
 pub(crate) struct Reached {
     records: Arc<MemoryStorage>,
     device: Option<&'static str>,
+    fails: Option<Fails>,
+}
+
+/// Which writes fail, by what is in them.
+#[derive(Debug)]
+struct Fails {
+    with: &'static str,
+    /// They happen all the same.
+    is_done: bool,
 }
 
 impl Reached {
@@ -16,6 +25,25 @@ impl Reached {
         Arc::new(Self {
             records: Arc::clone(records),
             device: None,
+            fails: None,
+        })
+    }
+
+    /// By a storage that takes no record with this in it.
+    pub(crate) fn refusing(with: &'static str, records: &Arc<MemoryStorage>) -> Arc<Self> {
+        Self::failing(with, false, records)
+    }
+
+    /// By a storage that takes a record with this in it, and says that it failed.
+    pub(crate) fn denying(with: &'static str, records: &Arc<MemoryStorage>) -> Arc<Self> {
+        Self::failing(with, true, records)
+    }
+
+    fn failing(with: &'static str, is_done: bool, records: &Arc<MemoryStorage>) -> Arc<Self> {
+        Arc::new(Self {
+            records: Arc::clone(records),
+            device: None,
+            fails: Some(Fails { with, is_done }),
         })
     }
 
@@ -24,6 +52,7 @@ impl Reached {
         Arc::new(Self {
             records: Arc::clone(records),
             device: Some(device),
+            fails: None,
         })
     }
 }
@@ -39,7 +68,14 @@ impl SecureStorage for Reached {
         expected: Generation,
         bytes: &[u8],
     ) -> Result<CommitOutcome, StorageFailure> {
-        self.records.commit(key, expected, bytes)
+        let text = String::from_utf8_lossy(bytes);
+        let fails = self.fails.as_ref().filter(|fails| text.contains(fails.with));
+        let failure = || StorageFailure::Failed("out of order".into());
+        match fails {
+            Some(Fails { is_done: false, .. }) => Err(failure()),
+            Some(_) => self.records.commit(key, expected, bytes).and(Err(failure())),
+            None => self.records.commit(key, expected, bytes),
+        }
     }
 
     fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure> {

@@ -187,6 +187,11 @@ impl Apps {
         self.bury();
     }
 
+    pub(crate) fn lives(&self, app: usize) -> bool {
+        let process = self.apps.get(app).and_then(Option::as_ref);
+        process.is_some_and(|process| self.world.lock().lives(process.pid))
+    }
+
     /// A process that lives, for this app.
     fn process(&mut self, app: usize) -> Option<&App> {
         let lives = match self.apps.get(app) {
@@ -263,7 +268,7 @@ impl Apps {
             other => format!("{other:?}"),
         };
         if let What::SignOut(_) | What::Forget = what {
-            self.world.lock().judge.end_was_asked = true;
+            self.world.lock().judge.sign_out_begins();
         }
         if let What::Forget = what {
             self.forgotten = true;
@@ -301,7 +306,13 @@ impl Apps {
                 (What::Forget, _) => {
                     let begun = world.lock().judge.begun.clone();
                     client.forget_everything().await?;
-                    world.lock().judge.forgotten.extend(begun);
+                    let mut state = world.lock();
+                    state.judge.forgotten.extend(begun);
+                    state.judge.sign_out_is_done();
+                    Ok(false)
+                }
+                (What::SignOut(_), None) => {
+                    world.lock().judge.sign_out_is_done();
                     Ok(false)
                 }
                 (_, None) => Ok(false),
@@ -333,6 +344,7 @@ impl Apps {
                 (What::SignOut(how), Some(handle)) => {
                     handle.session.sign_out(how).await?;
                     handle.signed_out.store(true, Ordering::Relaxed);
+                    world.lock().judge.sign_out_is_done();
                     Ok(true)
                 }
             }

@@ -185,6 +185,9 @@ fn recover(apps: &mut Apps, rng: &mut Rng, policy: OnUnknownOutcome) -> Option<b
     if rng.bool() {
         apps.rest(3_000);
     }
+    if rng.bool() {
+        those_that_run_on_agree(apps);
+    }
     apps.kill_all();
     apps.restart(0);
     deliver_last(apps);
@@ -220,6 +223,29 @@ fn recover(apps: &mut Apps, rng: &mut Rng, policy: OnUnknownOutcome) -> Option<b
     };
     stays_signed_out(apps, rng);
     saved
+}
+
+/// Processes that have run all along find what the next start would find.
+fn those_that_run_on_agree(apps: &mut Apps) {
+    // Whatever is still under way comes to its end.
+    apps.wait(400_000);
+    for app in 0..apps.count() {
+        if !apps.lives(app) {
+            continue;
+        }
+        let opened = apps.ask(app, What::Open);
+        let durable = {
+            let mut state = apps.world.lock();
+            state.judge.settled();
+            state.judge.durable.clone()
+        };
+        if !matches!(opened, Some(Ok(found)) if found == durable.lives) {
+            apps.broken(format!(
+                "a process that ran on said {opened:?}, and somebody was signed in: {}",
+                durable.lives
+            ));
+        }
+    }
 }
 
 /// A redirect that no process has ever seen completes its sign-in, whichever process it comes to.

@@ -112,6 +112,8 @@ pub(crate) struct Judge {
     pub(crate) duplicated: bool,
     /// The wall clock was set.
     pub(crate) clock_was_wrong: bool,
+    /// A request that left late was answered: whoever sent it counts the life of its tokens from before.
+    pub(crate) overslept: bool,
     /// The device was started anew: then the wall clock is all there is to tell the age of a token.
     pub(crate) rebooted: bool,
     /// How many callers want a new token whatever the state of the one there is.
@@ -120,6 +122,10 @@ pub(crate) struct Judge {
     pub(crate) lost_response: bool,
     /// Somebody asked for the end of the session, or for another one.
     pub(crate) end_was_asked: bool,
+    /// Somebody asked for the end of this very session, or began to before it was there.
+    may_be_signed_out: bool,
+    /// Calls that sign out and have not succeeded yet: nobody can tell when one does that was cancelled, or died.
+    sign_outs: u32,
     /// An administrator ended every grant.
     pub(crate) server_ended_all: bool,
     pub(crate) refreshes: u64,
@@ -151,10 +157,20 @@ impl Judge {
         {
             self.superseded.insert(token.clone());
         }
-        if let (true, Some(sign_in)) = (new.lives, &new.sign_in)
-            && self.signed_out.contains(sign_in)
-        {
-            self.broken(format!("the session {sign_in} came back after it was over"));
+        if let (true, Some(sign_in)) = (new.lives, &new.sign_in) {
+            if self.signed_out.contains(sign_in) {
+                self.broken(format!("the session {sign_in} came back after it was over"));
+            }
+            let is_of_before =
+                |it: &Option<String>| it.as_ref().is_some_and(|it| self.forgotten.contains(it));
+            if old.lives && is_of_before(&new.sign_in) && !is_of_before(&old.sign_in) {
+                self.broken(format!(
+                    "the session of {sign_in}, which was forgotten, took the place of a later one"
+                ));
+            }
+            if !old.lives || old.sign_in != new.sign_in {
+                self.may_be_signed_out = self.sign_outs > 0;
+            }
         }
         if let Some(token) = &new.refresh_token
             && self.superseded.contains(token)
@@ -180,7 +196,8 @@ impl Judge {
     fn ended(&mut self, old: &Durable, reason: &str, now: u64, server: &Server) {
         match reason {
             "signed_out" => {
-                if !self.end_was_asked {
+                let is_forgotten = |sign_in: &String| self.forgotten.contains(sign_in);
+                if !self.may_be_signed_out && !old.sign_in.as_ref().is_some_and(is_forgotten) {
                     self.broken("the session was signed out, and nobody asked for it");
                 }
             }
@@ -204,6 +221,18 @@ impl Judge {
             }
             other => self.broken(format!("the session ended as {other}")),
         }
+    }
+
+    /// Somebody asks for the end of the session that there is.
+    pub(crate) fn sign_out_begins(&mut self) {
+        self.end_was_asked = true;
+        self.may_be_signed_out = true;
+        self.sign_outs += 1;
+    }
+
+    /// It is done: a later session is not ended by it.
+    pub(crate) fn sign_out_is_done(&mut self) {
+        self.sign_outs -= 1;
     }
 
     /// Storage did not take a record, or did not say so.
@@ -234,6 +263,7 @@ impl Judge {
         let fresh = |access_token: &String| !server.is_expired(access_token, now + FRESH_MILLIS);
         if self.wanted_anew == 0
             && !self.clock_was_wrong
+            && !self.overslept
             && !self.durable.provisional
             && self.durable.access_tokens.iter().any(fresh)
         {

@@ -555,11 +555,20 @@ impl Device {
             (Some(code), _) => state.judge.sends_code(code, self.pid),
             _ => {}
         }
+        // What a process that is stopped has not given to the network yet leaves when it goes on.
+        let stopped = match state.rng.bool() {
+            true => state.frozen_for(self.pid),
+            false => 0,
+        };
+        // And the timers of many network libraries stand still while the system sleeps.
+        let overslept = if state.rng.bool() { stopped } else { 0 };
+        state.judge.overslept |= overslept > 0;
+        let patience = u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX);
         let id = state.next();
         let mut sent = Sent {
             device: self.clone(),
             id,
-            deadline: now.saturating_add(u64::try_from(request.timeout.as_millis()).unwrap_or(u64::MAX)),
+            deadline: now.saturating_add(patience).saturating_add(overslept),
             port,
             grant,
             done: false,
@@ -569,11 +578,7 @@ impl Device {
             sent.heard(state, Heard::NotSent);
             return Err(Some(failure(Delivery::NotSent, HttpFailureReason::Connect)));
         }
-        let mut there = state.rng.u64(3..200);
-        // What a process that is stopped has not given to the network yet leaves when it goes on.
-        if state.rng.bool() {
-            there += state.frozen_for(self.pid);
-        }
+        let mut there = stopped + state.rng.u64(3..200);
         let mut back = state.rng.u64(3..200);
         match fault {
             Some(Fault::Delay) if state.rng.bool() => there += state.rng.u64(1_000..70_000),
