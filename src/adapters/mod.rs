@@ -24,10 +24,7 @@ pub(crate) mod keychain;
 pub(crate) mod loopback;
 pub(crate) mod memory;
 #[cfg(feature = "sealed-file")]
-#[cfg_attr(
-    not(feature = "uniffi"),
-    allow(dead_code, reason = "only a façade has such a keystore")
-)]
+#[allow(dead_code, reason = "only a façade has such a keystore")]
 pub(crate) mod platform_key;
 pub(crate) mod random;
 #[cfg(feature = "http")]

@@ -13,10 +13,7 @@ use super::StorageFailure;
 /// - [`StorageFailure::Lost`] says that the key is gone for good or is another one: what it wrapped is given up then. A
 ///   keystore that is locked, or only does not answer, must not say so.
 /// - Blocks. Called from threads of the core's own, once in a process where all is well.
-#[cfg_attr(
-    not(feature = "uniffi"),
-    allow(dead_code, reason = "only a façade has such a keystore")
-)]
+#[allow(dead_code, reason = "only a façade has such a keystore")]
 pub(crate) trait KeyWrap: Send + Sync + Debug {
     /// Wraps a key of ours; makes the wrapping key where there is none, or none that still works.
     fn wrap(&self, key: &[u8]) -> Result<Vec<u8>, StorageFailure>;

@@ -108,7 +108,10 @@ pub(crate) fn aar(place: &Place, arguments: &AarArguments) -> Result<()> {
         let library = run::step(&format!("library for {}", abi.name), || {
             machine::build(place, abi, ndk.as_deref())
         })?;
-        copy(&library, &made.work.join("jni").join(abi.name).join("libgatepass.so"))?;
+        copy(
+            &library,
+            &made.work.join("jni").join(abi.name).join("libgatepass.so"),
+        )?;
     }
     run::step("library for this machine, and its Kotlin", || {
         bindings::build_for_jvm(place, &made.work)
@@ -130,7 +133,10 @@ fn maven(place: &Place, made: &Made) -> Result<()> {
     let mut command = run::program("mvn", ["-B", "--no-transfer-progress", "-Prepository", "deploy"]);
     command.arg("-f").arg(place.at("bindings/kotlin/pom.xml"));
     command.arg("-pl").arg(format!(".,{}", modules.join(",")));
-    command.arg(run::property("gatepass.generated", &made.work.join("bindings/kotlin")));
+    command.arg(run::property(
+        "gatepass.generated",
+        &made.work.join("bindings/kotlin"),
+    ));
     command.arg(run::property("gatepass.library", &made.work.join("bindings/jar")));
     command.arg(run::property("gatepass.output", &made.built()));
     let mut url = std::ffi::OsString::from("-DaltDeploymentRepository=gatepass::file://");

@@ -65,7 +65,14 @@ pub(crate) fn build_for_jvm(place: &Place, work: &Path) -> Result<()> {
     let packed = jar.join(library_name());
     fs::copy(&built, &packed).with_context(|| format!("copying {}", built.display()))?;
     if cfg!(unix) && which::which("strip").is_ok() {
-        let mut strip = run::program("strip", if cfg!(target_os = "macos") { ["-x"] } else { ["--strip-unneeded"] });
+        let mut strip = run::program(
+            "strip",
+            if cfg!(target_os = "macos") {
+                ["-x"]
+            } else {
+                ["--strip-unneeded"]
+            },
+        );
         strip.arg(&packed);
         run::quiet(strip)?;
     }
@@ -74,7 +81,15 @@ pub(crate) fn build_for_jvm(place: &Place, work: &Path) -> Result<()> {
 
 /// The command that builds the shared library.
 fn cdylib(place: &Place, features: &str) -> Command {
-    let arguments = ["rustc", "-p", CRATE, "--lib", "--crate-type", "cdylib", "--no-default-features"];
+    let arguments = [
+        "rustc",
+        "-p",
+        CRATE,
+        "--lib",
+        "--crate-type",
+        "cdylib",
+        "--no-default-features",
+    ];
     let mut command = run::program("cargo", arguments);
     command.args(["--features", features]).current_dir(&place.root);
     command

@@ -186,7 +186,10 @@ fn kotlin(place: &Place) -> Result<()> {
     // transfer lines are the noise, and they have a switch of their own.
     let mut command = run::program("mvn", ["-B", "--no-transfer-progress", "test", "-f"]);
     command.arg(place.at("bindings/kotlin/pom.xml"));
-    command.arg(run::property("gatepass.generated", &place.bindings().join("kotlin")));
+    command.arg(run::property(
+        "gatepass.generated",
+        &place.bindings().join("kotlin"),
+    ));
     command.arg(run::property("gatepass.library", &place.library_for_jar()));
     command.current_dir(&place.root);
     run::shown(command)?;

@@ -84,7 +84,10 @@ fn unpacked(made: &Made) -> Result<()> {
         "io/gatepass/GatepassAndroid.class",
         "META-INF/gatepass/THIRD-PARTY-NOTICES.txt",
     ] {
-        ensure!(classes.lines().any(|line| line == word), "classes.jar has no {word}");
+        ensure!(
+            classes.lines().any(|line| line == word),
+            "classes.jar has no {word}"
+        );
     }
     Ok(())
 }
@@ -104,7 +107,10 @@ fn no_test_server(made: &Made) -> Result<()> {
     let folder = emptied(made.work.join("jvm-jar"))?;
     extract(&made.artifact("gatepass-jvm", ".jar"), &folder)?;
     let mut libraries = 0;
-    for machine in fs::read_dir(&folder)?.flatten().filter(|entry| entry.path().is_dir()) {
+    for machine in fs::read_dir(&folder)?
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+    {
         for file in fs::read_dir(machine.path())?.flatten() {
             if file.file_name().to_string_lossy().contains("libgatepass") {
                 libraries += 1;
@@ -140,9 +146,12 @@ fn dependencies(place: &Place, made: &Made) -> Result<Jars> {
         let folder = emptied(made.work.join("consumers").join(consumer))?;
         let mut command = run::program("mvn", ["-B", "-q", "--no-transfer-progress"]);
         command.arg("org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies");
-        command
-            .arg("-f")
-            .arg(place.at("bindings/kotlin/consumers").join(consumer).join("pom.xml"));
+        command.arg("-f").arg(
+            place
+                .at("bindings/kotlin/consumers")
+                .join(consumer)
+                .join("pom.xml"),
+        );
         let mut url = OsString::from("-Dgatepass.repository=file://");
         url.push(&made.repository);
         command.arg(url);
@@ -170,7 +179,10 @@ fn dependencies(place: &Place, made: &Made) -> Result<Jars> {
         jvm,
         android,
         proguard: resolve("proguard")?,
-        framework: framework.into_iter().next().context("no Android to compile against")?,
+        framework: framework
+            .into_iter()
+            .next()
+            .context("no Android to compile against")?,
     })
 }
 
@@ -182,7 +194,10 @@ fn jvm(place: &Place, made: &Made, jars: &Jars) -> Result<()> {
         &jars.jvm,
         &classes,
     )?;
-    let mut build = run::program("cargo", ["build", "--package", "gatepass-cli", "--bin", "gatepass"]);
+    let mut build = run::program(
+        "cargo",
+        ["build", "--package", "gatepass-cli", "--bin", "gatepass"],
+    );
     build.current_dir(&place.root);
     run::quiet(build)?;
     let program = place

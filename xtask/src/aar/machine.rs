@@ -84,7 +84,11 @@ pub(crate) fn build(place: &Place, abi: &Abi, ndk: Option<&Path>) -> Result<Path
         None => {
             let mut folder = OsString::from("-Clink-arg=-L");
             folder.push(stand_ins(place, abi)?);
-            flags.extend(["-Clinker=rust-lld".into(), "-Clinker-flavor=ld.lld".into(), folder]);
+            flags.extend([
+                "-Clinker=rust-lld".into(),
+                "-Clinker-flavor=ld.lld".into(),
+                folder,
+            ]);
             flags.push("-Clink-arg=-z".into());
             flags.push(format!("-Clink-arg=max-page-size={PAGE}").into());
         }
@@ -101,12 +105,24 @@ pub(crate) fn build(place: &Place, abi: &Abi, ndk: Option<&Path>) -> Result<Path
         ],
     );
     command
-        .args(["--no-default-features", "--features", "uniffi", "--profile", "mobile"])
+        .args([
+            "--no-default-features",
+            "--features",
+            "uniffi",
+            "--profile",
+            "mobile",
+        ])
         .args(["--target", abi.target])
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join(std::ffi::OsStr::new("\x1f")))
+        .env(
+            "CARGO_ENCODED_RUSTFLAGS",
+            flags.join(std::ffi::OsStr::new("\x1f")),
+        )
         .current_dir(&place.root);
     run::quiet(command)?;
-    let built = place.cargo_target().join(abi.target).join("mobile/libgatepass.so");
+    let built = place
+        .cargo_target()
+        .join(abi.target)
+        .join("mobile/libgatepass.so");
     if !built.is_file() {
         bail!("cargo built no {}", built.display());
     }

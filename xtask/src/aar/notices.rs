@@ -13,11 +13,14 @@ use crate::run;
 
 /// One text: each crate with its licence, and each licence's text once.
 pub(crate) fn of(place: &Place) -> Result<String> {
-    let arguments = ["tree", "--locked", "--quiet", "--prefix", "none", "--format", "{p}"];
+    let arguments = [
+        "tree", "--locked", "--quiet", "--prefix", "none", "--format", "{p}",
+    ];
     let mut tree = run::program("cargo", arguments);
     tree.args(["--edges", "normal,no-proc-macro", "--package", "gatepass"]);
     tree.args(["--no-default-features", "--features", "uniffi"]);
-    tree.args(["--target", "aarch64-linux-android"]).current_dir(&place.root);
+    tree.args(["--target", "aarch64-linux-android"])
+        .current_dir(&place.root);
     let tree = run::quiet(tree)?;
     let wanted: BTreeSet<(String, String)> = tree
         .lines()
@@ -29,7 +32,10 @@ pub(crate) fn of(place: &Place) -> Result<String> {
         .filter(|(name, _)| name != "gatepass")
         .collect();
 
-    let mut metadata = run::program("cargo", ["metadata", "--locked", "--quiet", "--format-version", "1"]);
+    let mut metadata = run::program(
+        "cargo",
+        ["metadata", "--locked", "--quiet", "--format-version", "1"],
+    );
     metadata.current_dir(&place.root);
     let metadata: Value = serde_json::from_str(&run::quiet(metadata)?).context("cargo's metadata")?;
     let packages = metadata
@@ -62,7 +68,9 @@ pub(crate) fn of(place: &Place) -> Result<String> {
                 .iter()
                 .any(|word| file.starts_with(word));
             if is_text && path.is_file() {
-                let text = String::from_utf8_lossy(&fs::read(&path)?).trim().replace("\r\n", "\n");
+                let text = String::from_utf8_lossy(&fs::read(&path)?)
+                    .trim()
+                    .replace("\r\n", "\n");
                 texts.entry(text).or_default().insert(format!("{name} {version}"));
             }
         }

@@ -55,15 +55,17 @@ pub(crate) fn aar(place: &Place, made: &Made) -> Result<()> {
     let pom = fs::read_to_string(place.at("bindings/kotlin/gatepass-android/aar.pom"))?;
     let pom = pom.replace("${version}", &made.version);
     let versions = fs::read_to_string(place.at("bindings/kotlin/pom.xml"))?;
-    let pom = ["kotlin", "coroutines", "jna"].iter().try_fold(pom, |pom, name| {
-        let (open, close) = (format!("<{name}.version>"), format!("</{name}.version>"));
-        let version = versions
-            .split_once(&open)
-            .and_then(|(_, rest)| rest.split_once(&close))
-            .with_context(|| format!("no version of {name}"))?
-            .0;
-        anyhow::Ok(pom.replace(&format!("${{{name}.version}}"), version))
-    })?;
+    let pom = ["kotlin", "coroutines", "jna"]
+        .iter()
+        .try_fold(pom, |pom, name| {
+            let (open, close) = (format!("<{name}.version>"), format!("</{name}.version>"));
+            let version = versions
+                .split_once(&open)
+                .and_then(|(_, rest)| rest.split_once(&close))
+                .with_context(|| format!("no version of {name}"))?
+                .0;
+            anyhow::Ok(pom.replace(&format!("${{{name}.version}}"), version))
+        })?;
     fs::write(made.artifact("gatepass-android", ".pom"), pom)?;
     let sources = format!("gatepass-android-{}-sources.jar", made.version);
     copy(
