@@ -129,6 +129,16 @@ pub(crate) fn build(place: &Place, abi: &Abi, ndk: Option<&Path>) -> Result<Path
     Ok(built)
 }
 
+/// How large a library is, and how large when it is downloaded.
+pub(crate) fn size(library: &Path) -> Result<String> {
+    let bytes = fs::metadata(library)?.len();
+    let mut gzip = run::program("gzip", ["-9", "-k", "-f"]);
+    gzip.arg(library);
+    run::quiet(gzip)?;
+    let packed = fs::metadata(library.with_extension("so.gz"))?.len();
+    Ok(format!("{bytes} bytes, {packed} compressed"))
+}
+
 /// Libraries with the system's names and nothing in them.
 fn stand_ins(place: &Place, abi: &Abi) -> Result<PathBuf> {
     let folder = place.at("target/aar/stand-ins").join(abi.name);

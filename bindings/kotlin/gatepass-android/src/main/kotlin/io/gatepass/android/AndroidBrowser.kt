@@ -34,14 +34,19 @@ internal class AndroidBrowser(
         val ladder = ladder(platform.browsers(), redirect.kind, platform.hostState(redirect), schemeMayBeHijacked)
         val steps = (ladder as? Ladder.Steps)?.steps ?: throw refusal(ladder, redirect)
         val (name, end) = visits.begin(url, redirect)
-        start(BrowserActivity.visit(context, name, url, redirect, steps))
         try {
+            start(BrowserActivity.visit(context, name, url, redirect, steps))
             return end.await()
         } catch (e: CancellationException) {
             // Nobody waits any more: the redirect came by another way, or the sign-in was called off.
-            end.cancel()
-            start(BrowserActivity.close(context, name))
+            try {
+                start(BrowserActivity.close(context, name))
+            } catch (closing: BrowserFailure) {
+                // It stays until the user closes it, and its redirect goes to the client.
+            }
             throw e
+        } finally {
+            end.cancel()
         }
     }
 

@@ -44,7 +44,7 @@ internal class Platform(context: Context) {
         val page = Intent(Intent.ACTION_VIEW, Uri.fromParts("https", "", null)).addCategory(Intent.CATEGORY_BROWSABLE)
         val default = packages.resolveActivity(page, PackageManager.MATCH_DEFAULT_ONLY)?.packageName()
         val services = packages.queryIntentServices(Intent(CUSTOM_TABS_SERVICE), PackageManager.GET_RESOLVED_FILTER)
-        return packages.queryIntentActivities(page, PackageManager.MATCH_ALL)
+        return packages.queryIntentActivities(page, PackageManager.MATCH_ALL or PackageManager.GET_RESOLVED_FILTER)
             .filter { opensEveryHost(it) }
             .mapNotNull { it.packageName() }
             .distinct()
