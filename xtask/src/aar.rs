@@ -112,6 +112,7 @@ pub(crate) fn aar(place: &Place, arguments: &AarArguments) -> Result<()> {
             &library,
             &made.work.join("jni").join(abi.name).join("libgatepass.so"),
         )?;
+        println!("    {}", machine::size(&library)?);
     }
     run::step("library for this machine, and its Kotlin", || {
         bindings::build_for_jvm(place, &made.work)
