@@ -34,7 +34,14 @@ pub(crate) fn of(place: &Place) -> Result<String> {
 
     let mut metadata = run::program(
         "cargo",
-        ["metadata", "--locked", "--quiet", "--format-version", "1"],
+        [
+            "metadata",
+            "--locked",
+            "--quiet",
+            "--all-features",
+            "--format-version",
+            "1",
+        ],
     );
     metadata.current_dir(&place.root);
     let metadata: Value = serde_json::from_str(&run::quiet(metadata)?).context("cargo's metadata")?;
