@@ -67,8 +67,9 @@ pub use sync::Watch;
 pub mod association {
     pub use crate::protocol::association::{
         AndroidApp, AppId, Association, Element, Entitlements, FetchFailure, Fetched, Finding, Fingerprint,
-        Interstitial, ServerCheck, Severity, check_bundle, check_interstitial, check_manifest,
-        check_redirect, check_registration, unreadable,
+        Interstitial, Property, RegistrationProbe, ServerCheck, Severity, backup_rules_unseen,
+        check_backup_rules, check_bundle, check_interstitial, check_manifest, check_redirect,
+        check_registration, entitlements_in, is_backup_rules, signature_place, unreadable,
     };
 }
 

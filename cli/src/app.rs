@@ -12,6 +12,9 @@ pub(crate) fn association(redirect: &RedirectUri, settings: &Settings) -> Result
     for id in &settings.apple_app_id.value {
         association = association.with_app_id(AppId::parse(id)?);
     }
+    if let Some(group) = &settings.keychain_group {
+        association = association.with_keychain_group(&group.value);
+    }
     let fingerprints = settings.fingerprint.value.iter();
     let fingerprints = fingerprints
         .map(|text| Fingerprint::parse(text))

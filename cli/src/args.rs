@@ -234,15 +234,22 @@ pub(crate) enum Command {
     SoakSession(Which),
 }
 
-/// Which client at which server.
+/// Which server, and which client of it.
 #[derive(Clone, Debug, Default, ClapArgs)]
-pub(crate) struct ClientFlags {
+pub(crate) struct ServerFlags {
     /// The issuer URL of the authorization server, exactly as its operator names it [env: GATEPASS_ISSUER]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) issuer: Option<String>,
     /// The client id that the server gave to the app: a public native client [env: GATEPASS_CLIENT_ID]
     #[arg(long, value_name = "ID")]
     pub(crate) client_id: Option<String>,
+}
+
+/// Which client at which server.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(crate) struct ClientFlags {
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
     /// The redirect URI registered at the server [env: GATEPASS_REDIRECT] [default: http://127.0.0.1/callback]
     ///
     /// The port of a loopback redirect is chosen for each sign-in. For a claimed-https or private-use redirect, paste the
@@ -272,6 +279,9 @@ pub(crate) struct AppFlags {
     /// The App ID of the Apple app: prefix, dot, bundle id; repeat for several
     #[arg(long, value_name = "ID")]
     pub(crate) apple_app_id: Vec<String>,
+    /// The keychain group that the Apple app keeps its session in, with the prefix or without
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) keychain_group: Option<String>,
     /// The application id of the Android app
     #[arg(long, value_name = "PACKAGE")]
     pub(crate) android_package: Option<String>,
@@ -282,12 +292,8 @@ pub(crate) struct AppFlags {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Doctor {
-    /// The issuer URL of the authorization server [env: GATEPASS_ISSUER]
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    pub(crate) issuer: Option<String>,
-    /// The client id that the server gave to the app [env: GATEPASS_CLIENT_ID]
-    #[arg(long, value_name = "ID")]
-    pub(crate) client_id: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
     /// The redirect URI of the app [env: GATEPASS_REDIRECT]
     #[arg(long, value_name = "URI")]
     pub(crate) redirect: Option<String>,
@@ -296,7 +302,7 @@ pub(crate) struct Doctor {
     pub(crate) allow_http_on_loopback: bool,
     #[command(flatten)]
     pub(crate) app: AppFlags,
-    /// Files of the app: AndroidManifest.xml, an APK, an AAR, entitlements, Info.plist
+    /// Files of the app: AndroidManifest.xml, an APK, an AAR, an AAB, an IPA, entitlements, Info.plist
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
     /// Ask nobody: look at the redirect and at the files only
@@ -311,6 +317,9 @@ pub(crate) struct Doctor {
     /// Do not ask Apple for its copy of the host's file
     #[arg(long)]
     pub(crate) no_apple_copy: bool,
+    /// Do not ask Google for what its servers see at the host
+    #[arg(long)]
+    pub(crate) no_google_view: bool,
     /// Give up on one answer after this many seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) timeout: Duration,
@@ -365,6 +374,9 @@ pub(crate) struct SignIn {
     /// An API that the sign-in is for, as the URI that the server knows it by (RFC 8707); repeat for several
     #[arg(long, value_name = "URI")]
     pub(crate) resource: Vec<String>,
+    /// Where the redirect may come to as well: a scheme of the app's own, from the interstitial page at an https redirect
+    #[arg(long, value_name = "URI")]
+    pub(crate) redirect_alias: Option<String>,
     /// Run the whole life of a session: sign in, call an API, refresh, call again, sign out
     ///
     /// Keeps everything in memory unless --store is given too.
@@ -455,12 +467,8 @@ pub(crate) struct Sessions {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Forget {
-    /// The issuer of the client [env: GATEPASS_ISSUER]
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    pub(crate) issuer: Option<String>,
-    /// The client id [env: GATEPASS_CLIENT_ID]
-    #[arg(long, value_name = "ID")]
-    pub(crate) client_id: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
     /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,

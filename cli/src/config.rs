@@ -71,6 +71,7 @@ fn rows(settings: &Settings) -> Vec<(&'static str, Value, Option<&settings::Sour
             settings.apple_app_id.value.clone().into(),
             Some(&settings.apple_app_id.source),
         ),
+        optional("keychain_group", settings.keychain_group.as_ref()),
         optional("android_package", settings.android_package.as_ref()),
         (
             "fingerprint",

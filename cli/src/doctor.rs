@@ -5,7 +5,7 @@ mod files;
 mod print;
 
 use gatepass::association::{
-    Association, Fetched, Finding, ServerCheck, check_interstitial, check_redirect, check_registration,
+    Association, Fetched, Finding, RegistrationProbe, ServerCheck, check_interstitial, check_redirect,
 };
 use gatepass::{AllowHttpOnLoopback, AuthorizationServer, RedirectKind, RedirectUri};
 
@@ -21,8 +21,7 @@ use print::Printer;
 
 pub(crate) async fn run(program: &Program, options: &Doctor) -> Result<Exit, Failure> {
     let flags = ClientFlags {
-        issuer: options.issuer.clone(),
-        client_id: options.client_id.clone(),
+        server: options.server.clone(),
         redirect: options.redirect.clone(),
         allow_http_on_loopback: options.allow_http_on_loopback,
         app: options.app.clone(),
@@ -60,7 +59,7 @@ pub(crate) async fn run(program: &Program, options: &Doctor) -> Result<Exit, Fai
         && !options.offline
     {
         apple(options, association, &fetcher, &mut printer).await?;
-        android(association, &fetcher, &mut printer).await?;
+        android(options, association, &fetcher, &mut printer).await?;
         if options.interstitial {
             let url = association.page_url();
             let fetched = fetcher.get(&url, association.max_bytes(&url)).await?;
@@ -122,21 +121,15 @@ async fn registration(
     redirect: &RedirectUri,
     client_id: &str,
 ) -> Result<Finding, Failure> {
-    /// That of RFC 7636 appendix B: nobody will ever redeem a code for it.
-    const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
-    let mut url = server.authorization_endpoint().clone();
-    url.query_pairs_mut()
-        .append_pair("response_type", "code")
-        .append_pair("client_id", client_id)
-        .append_pair("redirect_uri", redirect.as_str())
-        .append_pair("scope", "openid")
-        .append_pair("state", "gatepass-doctor")
-        .append_pair("nonce", "gatepass-doctor")
-        .append_pair("prompt", "none")
-        .append_pair("code_challenge", CHALLENGE)
-        .append_pair("code_challenge_method", "S256");
-    let fetched = fetcher.get(url.as_str(), METADATA_BYTES).await?;
-    Ok(check_registration(redirect, client_id, &fetched))
+    let probe = RegistrationProbe::new(server, redirect, client_id);
+    let url = match probe.push() {
+        None => probe.url(),
+        Some((endpoint, form)) => match probe.pushed(&fetcher.post(&endpoint, form, METADATA_BYTES).await?) {
+            Ok(url) => url,
+            Err(finding) => return Ok(finding),
+        },
+    };
+    Ok(probe.check(&fetcher.get(&url, METADATA_BYTES).await?))
 }
 
 async fn apple(
@@ -165,6 +158,7 @@ async fn apple(
 }
 
 async fn android(
+    options: &Doctor,
     association: &Association,
     fetcher: &Fetcher<'_>,
     printer: &mut Printer<'_>,
@@ -178,6 +172,10 @@ async fn android(
     if own.status() == Some(200) {
         let robots = get(association.robots_url()).await?;
         findings.extend(association.check_robots(&robots));
+    }
+    if !options.no_google_view && association.android().is_some() {
+        let google = get(association.google_url()).await?;
+        findings.extend(association.check_google(&google));
     }
     printer.section("android", findings);
     Ok(())

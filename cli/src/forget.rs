@@ -14,8 +14,8 @@ use crate::store::Purpose;
 
 pub(crate) async fn run(program: &Program, options: &Forget) -> Result<Exit, Failure> {
     let which = Which {
-        issuer: options.issuer.clone(),
-        client_id: options.client_id.clone(),
+        issuer: options.server.issuer.clone(),
+        client_id: options.server.client_id.clone(),
         account: None,
     };
     let (settings, choice) = program.choice(&which).await?;

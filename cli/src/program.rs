@@ -9,7 +9,7 @@ use gatepass::{
 };
 use serde_json::{Value, json};
 
-use crate::args::{ClientFlags, Global, Which};
+use crate::args::{ClientFlags, Global, ServerFlags, Which};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::interrupts::Interrupts;
@@ -82,8 +82,10 @@ impl Program {
         more: ClientFlags,
     ) -> Result<(Settings, Choice), Failure> {
         let flags = ClientFlags {
-            issuer: which.issuer.clone(),
-            client_id: which.client_id.clone(),
+            server: ServerFlags {
+                issuer: which.issuer.clone(),
+                client_id: which.client_id.clone(),
+            },
             ..more
         };
         let settings = self.settings(&flags).await?;

@@ -80,6 +80,7 @@ struct Profile {
     api: Option<String>,
     allow_http_on_loopback: Option<bool>,
     apple_app_id: Option<Vec<String>>,
+    keychain_group: Option<String>,
     android_package: Option<String>,
     fingerprint: Option<Vec<String>>,
     store: Option<String>,
@@ -102,6 +103,7 @@ pub(crate) struct Settings {
     pub(crate) api: Option<Setting<String>>,
     pub(crate) allow_http_on_loopback: Setting<bool>,
     pub(crate) apple_app_id: Setting<Vec<String>>,
+    pub(crate) keychain_group: Option<Setting<String>>,
     pub(crate) android_package: Option<Setting<String>>,
     pub(crate) fingerprint: Setting<Vec<String>>,
 }
@@ -173,7 +175,7 @@ impl Settings {
             },
         };
 
-        let issuer = match flag("issuer", &flags.issuer) {
+        let issuer = match flag("issuer", &flags.server.issuer) {
             Some(issuer) => Some(issuer),
             None => env("GATEPASS_ISSUER")?.or(own(profile.issuer.clone())),
         };
@@ -212,11 +214,14 @@ impl Settings {
             ([], Some(own_value)) => from(source.clone(), own_value),
             (flags, _) => from(Source::Flag(name), flags.to_vec()),
         };
+        let keychain_group =
+            flag("keychain-group", &flags.app.keychain_group).or(own(profile.keychain_group));
         let android_package =
             flag("android-package", &flags.app.android_package).or(own(profile.android_package));
         Ok(Self {
             apple_app_id: listed("apple-app-id", &flags.app.apple_app_id, profile.apple_app_id),
             fingerprint: listed("fingerprint", &flags.app.fingerprint, profile.fingerprint),
+            keychain_group,
             android_package,
             exists: text.is_some(),
             profiles: file.profiles.into_keys().collect(),
@@ -224,7 +229,7 @@ impl Settings {
             store,
             client_id: pick(
                 "client-id",
-                &flags.client_id,
+                &flags.server.client_id,
                 "GATEPASS_CLIENT_ID",
                 profile.client_id,
             )?,
@@ -348,7 +353,8 @@ pub(crate) const TEMPLATE: &str = r#"# The configuration of `gatepass`. Options 
 # redirect = "http://127.0.0.1/callback"        # as registered; the port of a loopback redirect is chosen each time
 # post_logout_redirect = "http://127.0.0.1/signed-out"   # for `sign-out --how end-session`
 # scope = ["openid", "profile", "offline_access"]
-# apple_app_id = ["ABCDE12345.com.example.app"] # these three: what `doctor` and `association` look for
+# apple_app_id = ["ABCDE12345.com.example.app"] # these four: what `doctor` and `association` look for
+# keychain_group = "com.example.shared"         # where the Apple app keeps its session, if not in its own
 # android_package = "com.example.app"
 # fingerprint = []                              # SHA-256 of each signing certificate, as the Play Console shows it
 # api = "https://api.example.com/me"            # what `sign-in --journey` calls

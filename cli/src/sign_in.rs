@@ -189,6 +189,9 @@ fn client(
         .redirect(&settings.redirect.value)
         .scopes(&settings.scope.value)
         .sign_in_timeout(options.timeout);
+    if let Some(alias) = &options.redirect_alias {
+        builder = builder.redirect_alias(alias);
+    }
     // The test server has no issuer setting, and is on this machine.
     if settings.allow_http_on_loopback.value || settings.issuer.is_none() {
         builder = builder.allow_http_on_loopback(AllowHttpOnLoopback);

@@ -238,7 +238,7 @@ impl Client {
     /// [`Session::sign_out`], which also tells the server.
     ///
     /// What stays is, for each session there was, a number that keeps a refresh under way from bringing it back; it names
-    /// neither user nor server. Sessions of other clients in the same storage are not touched. A sign-in that somebody waits
+    /// neither user nor server; where a sign-in could not be removed, its diagnostic id with it. Sessions of other clients in the same storage are not touched. A sign-in that somebody waits
     /// for ends as [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled). Safe to cancel: it goes on.
     ///
     /// ```no_run

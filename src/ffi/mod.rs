@@ -32,6 +32,8 @@ macro_rules! debug_as_display {
 }
 use debug_as_display;
 
+#[cfg(feature = "association")]
+mod association;
 mod choices;
 mod client;
 mod config;

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::input::{is_clean, loose};
 use crate::protocol::association::{
-    AndroidApp, AppId, Association, Element, Fetched, Finding, Fingerprint, ServerCheck, Severity,
-    check_interstitial, check_manifest, check_redirect, check_registration, matches_for_fuzzing,
+    AndroidApp, AppId, Association, Fetched, Finding, Fingerprint, ServerCheck, Severity, check_interstitial,
+    check_redirect, check_registration, matches_for_fuzzing,
 };
 use crate::protocol::redirect::RedirectUri;
 
@@ -18,7 +18,8 @@ const PACKAGE: &str = "com.example.app";
 const CODE: &str = "code=SplxlOBeZQQYbYS6WxSbIA&state=af0ifjsldkj&iss=https%3A%2F%2Flogin.example.com";
 
 static FINGERPRINT: LazyLock<String> = LazyLock::new(|| ["A1"; 32].join(":"));
-static OURS: LazyLock<Association> = LazyLock::new(|| of(REDIRECT, APP, PACKAGE, &FINGERPRINT).unwrap());
+pub(super) static OURS: LazyLock<Association> =
+    LazyLock::new(|| of(REDIRECT, APP, PACKAGE, &FINGERPRINT).unwrap());
 
 fn of(redirect: &str, app: &str, package: &str, fingerprint: &str) -> Option<Association> {
     let redirect = RedirectUri::parse(redirect).ok()?;
@@ -32,7 +33,7 @@ fn of(redirect: &str, app: &str, package: &str, fingerprint: &str) -> Option<Ass
     )
 }
 
-/// The input is either file, robots.txt, a server's metadata, a binary manifest. Where it has several lines, they are also a
+/// The input is either file, robots.txt, a server's metadata, Google's view. Where it has several lines, they are also a
 /// path, an App ID, a package and a fingerprint to write the files for; and a pattern and a text to compare.
 pub fn association(data: &[u8]) {
     for content_type in ["application/json", "text/html"] {
@@ -75,10 +76,11 @@ pub fn association(data: &[u8]) {
         let is_there = data == REDIRECT.as_bytes() || data.starts_with(format!("{REDIRECT}?").as_bytes());
         assert!(finding.code() != "redirect_registered" || (is_there && status == 301));
     }
-    if let Ok(manifest) = Element::from_binary_xml(data) {
-        assert!(Element::is_binary_xml(data));
-        are_fit_to_be_shown(&check_manifest(Some(&OURS), "a manifest", &manifest));
-    }
+    are_fit_to_be_shown(
+        OURS.check_google(&Fetched::answer::<&str, &str>(200, [], data))
+            .as_slice(),
+    );
+    is_googles(data);
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
@@ -100,11 +102,11 @@ pub fn association(data: &[u8]) {
     }
 }
 
-fn has(findings: &[Finding], wanted: &str) -> bool {
+pub(super) fn has(findings: &[Finding], wanted: &str) -> bool {
     findings.iter().any(|finding| finding.code() == wanted)
 }
 
-fn are_fit_to_be_shown(findings: &[Finding]) {
+pub(super) fn are_fit_to_be_shown(findings: &[Finding]) {
     assert!(findings.len() <= 200);
     for finding in findings {
         assert!(
@@ -252,6 +254,27 @@ fn is_androids(data: &[u8]) {
         statements.iter().any(|statement| is_own(&statement)),
         "approved without the app: {file}"
     );
+}
+
+/// Google's answer names the app in a statement of its own form.
+fn is_googles(data: &[u8]) {
+    let answer = Fetched::answer::<&str, &str>(200, [], data);
+    if OURS
+        .check_google(&answer)
+        .is_some_and(|finding| finding.code() == "assetlinks_google_good")
+    {
+        let body = loose(data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data))
+            .expect("what another reader does not read");
+        let statements = body["statements"].as_array().expect("statements");
+        let names = |one: &&Value| {
+            let app = &one["target"]["androidApp"];
+            let print = app["certificate"]["sha256Fingerprint"]
+                .as_str()
+                .unwrap_or_default();
+            app["packageName"] == PACKAGE && print.to_ascii_uppercase() == *FINGERPRINT
+        };
+        assert!(statements.iter().any(|one| names(&one)), "{body}");
+    }
 }
 
 /// What is written is approved of.

@@ -15,6 +15,8 @@
 
 mod answers;
 #[cfg(feature = "association")]
+mod app_file;
+#[cfg(feature = "association")]
 mod association;
 mod callback;
 mod id_token;
@@ -31,6 +33,8 @@ mod text;
 mod token;
 
 pub use answers::error_response;
+#[cfg(feature = "association")]
+pub use app_file::app_file;
 #[cfg(feature = "association")]
 pub use association::association;
 pub use callback::callback_url;
@@ -65,6 +69,8 @@ pub const TARGETS: &[(&str, Property)] = &[
     ("stored_token", stored_token),
     #[cfg(feature = "association")]
     ("association", association),
+    #[cfg(feature = "association")]
+    ("app_file", app_file),
 ];
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ fn every_property_has_its_target_and_every_corpus_its_property() {
         let name = inputs.file_name().unwrap().to_str().unwrap();
         let compiled = match name {
             "sealed_record" => cfg!(feature = "encrypted-file"),
-            "association" => cfg!(feature = "association"),
+            "association" | "app_file" => cfg!(feature = "association"),
             _ => true,
         };
         assert!(!compiled || names.contains(&name), "{name} belongs to no target");

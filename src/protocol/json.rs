@@ -74,16 +74,16 @@ impl fmt::Display for JsonError {
 impl Object {
     /// Parses one object that fills the whole input. A leading byte-order mark is tolerated (RFC 8259 §8.1).
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
-        Self::read(bytes, Repeated::Refused)
+        Self::read(bytes, &mut Refused)
     }
 
     /// The same of an object that is refused for its repeated names: those that say two things say nothing, the rest is
     /// there. For what must be saved from an answer that is not used.
     pub(crate) fn salvage(bytes: &[u8]) -> Result<Self, JsonError> {
-        Self::read(bytes, Repeated::Void)
+        Self::read(bytes, &mut Void)
     }
 
-    fn read(bytes: &[u8], repeated: Repeated) -> Result<Self, JsonError> {
+    fn read(bytes: &[u8], repeated: &mut impl Repeated) -> Result<Self, JsonError> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let plain = bytes.contains(&b'\\').then(|| without_needless_escapes(bytes));
         let bytes = plain.as_ref().map_or(bytes, |plain| plain.as_slice());
@@ -255,15 +255,110 @@ const TOO_DEEP: &str = "too deep";
 const OUT_OF_RANGE: &str = "number out of range";
 
 /// What becomes of a name that comes twice.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Repeated {
-    Refused,
-    /// It stands at `null`, unless it says the same thing each time.
-    Void,
+trait Repeated {
+    /// A name that was there before: whether to read on.
+    fn again<E: serde::de::Error>(&mut self, name: &str) -> Result<(), E>;
+    /// And its second value has been read: what the first becomes.
+    fn settle(&mut self, first: &mut Value, second: Value);
+    /// What follows stands in an array, or behind a name.
+    fn enter(&mut self, _: Step<'_>) {}
+    fn leave(&mut self) {}
+}
+
+enum Step<'a> {
+    Item(usize),
+    Name(&'a str),
+}
+
+/// It is an error.
+struct Refused;
+
+impl Repeated for Refused {
+    fn again<E: serde::de::Error>(&mut self, _: &str) -> Result<(), E> {
+        Err(E::custom(DUPLICATE))
+    }
+
+    fn settle(&mut self, _: &mut Value, second: Value) {
+        drop(Wiped(second));
+    }
+}
+
+/// It stands at `null`, unless it says the same thing each time.
+struct Void;
+
+impl Repeated for Void {
+    fn again<E>(&mut self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn settle(&mut self, first: &mut Value, second: Value) {
+        let second = Wiped(second);
+        if *first != second.0 {
+            wipe(first);
+            *first = Value::Null;
+        }
+    }
+}
+
+/// The first is kept, and the place told, as `applinks.details[0].appIDs`: in a file that somebody wrote by hand the rest is
+/// worth a look, too.
+#[cfg(feature = "association")]
+#[derive(Default)]
+struct Told {
+    path: String,
+    /// How long the path was at each step before it.
+    steps: Vec<usize>,
+    places: Vec<String>,
+}
+
+/// More repeated names than this are not told.
+#[cfg(feature = "association")]
+const MAX_TOLD: usize = 5;
+
+#[cfg(feature = "association")]
+impl Repeated for Told {
+    fn again<E>(&mut self, name: &str) -> Result<(), E> {
+        if self.places.len() < MAX_TOLD {
+            self.enter(Step::Name(name));
+            self.places.push(self.path.clone());
+            self.leave();
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, _: &mut Value, _: Value) {}
+
+    fn enter(&mut self, step: Step<'_>) {
+        self.steps.push(self.path.len());
+        match step {
+            Step::Item(at) => self.path.push_str(&format!("[{at}]")),
+            Step::Name(name) => {
+                if !self.path.is_empty() {
+                    self.path.push('.');
+                }
+                self.path.push_str(name);
+            }
+        }
+    }
+
+    fn leave(&mut self) {
+        self.path.truncate(self.steps.pop().unwrap_or_default());
+    }
+}
+
+/// One value of any kind that fills the text, and where names come twice in it; of these the first is kept. The error says
+/// where it goes wrong, and may quote the text: for files that everybody may see.
+#[cfg(feature = "association")]
+pub(crate) fn read_telling(text: &str) -> Result<(Value, Vec<String>), String> {
+    let mut told = Told::default();
+    match value_of(text.as_bytes(), &mut told) {
+        Ok(mut value) => Ok((value.0.take(), told.places)),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// The one value that the bytes are.
-fn value_of(bytes: &[u8], repeated: Repeated) -> serde_json::Result<Wiped> {
+fn value_of(bytes: &[u8], repeated: &mut impl Repeated) -> serde_json::Result<Wiped> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let strict = Strict {
         depth: MAX_DEPTH,
@@ -312,22 +407,18 @@ fn classify(error: &serde_json::Error) -> JsonError {
 }
 
 /// Builds a [`Value`] under the rules of this file.
-#[derive(Clone, Copy)]
-struct Strict {
+struct Strict<'r, R> {
     depth: usize,
-    repeated: Repeated,
+    repeated: &'r mut R,
 }
 
-impl Strict {
-    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
-        self.depth
-            .checked_sub(1)
-            .map(|depth| Self { depth, ..self })
-            .ok_or_else(|| E::custom(TOO_DEEP))
+impl<R> Strict<'_, R> {
+    fn deeper<E: serde::de::Error>(&self) -> Result<usize, E> {
+        self.depth.checked_sub(1).ok_or_else(|| E::custom(TOO_DEEP))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de, R: Repeated> DeserializeSeed<'de> for Strict<'_, R> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -335,7 +426,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de, R: Repeated> Visitor<'de> for Strict<'_, R> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -371,35 +462,43 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
+        let depth = self.deeper()?;
+        let repeated = self.repeated;
         let mut items = Wiped(Value::Array(Vec::new()));
-        while let Some(item) = seq.next_element_seed(inner)? {
-            if let Value::Array(items) = &mut items.0 {
-                items.push(item);
+        loop {
+            let at = items.0.as_array().map_or(0, Vec::len);
+            repeated.enter(Step::Item(at));
+            let item = seq.next_element_seed(Strict {
+                depth,
+                repeated: &mut *repeated,
+            })?;
+            repeated.leave();
+            match (item, &mut items.0) {
+                (Some(item), Value::Array(items)) => items.push(item),
+                _ => return Ok(items.0.take()),
             }
         }
-        Ok(items.0.take())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
+        let depth = self.deeper()?;
+        let repeated = self.repeated;
         let mut members = Object::default();
         while let Some(name) = map.next_key::<String>()? {
-            if !members.0.contains_key(&name) {
-                let value = map.next_value_seed(inner)?;
+            let is_again = members.0.contains_key(&name);
+            if is_again {
+                repeated.again(&name)?;
+            }
+            repeated.enter(Step::Name(&name));
+            let value = map.next_value_seed(Strict {
+                depth,
+                repeated: &mut *repeated,
+            })?;
+            repeated.leave();
+            if !is_again {
                 members.0.insert(name, value);
-                continue;
-            }
-            if self.repeated == Repeated::Refused {
-                return Err(A::Error::custom(DUPLICATE));
-            }
-            let value = Wiped(map.next_value_seed(inner)?);
-            match members.0.get_mut(&name) {
-                Some(first) if *first != value.0 => {
-                    wipe(first);
-                    *first = Value::Null;
-                }
-                _ => {}
+            } else if let Some(first) = members.0.get_mut(&name) {
+                repeated.settle(first, value);
             }
         }
         Ok(Value::Object(std::mem::take(&mut members.0)))
@@ -732,6 +831,19 @@ mod tests {
         );
         assert_eq!(object.get("d"), Some(&serde_json::json!({ "e": null })));
         assert!(Object::salvage(b"{} x").is_err());
+    }
+
+    #[cfg(feature = "association")]
+    #[test]
+    fn of_repeated_names_the_place_can_be_told() {
+        let text = r#"{"a":{"b":[1,{"c":1,"c":2}]},"a":3,"":{"":1,"":2}}"#;
+        let (value, places) = read_telling(text).unwrap();
+        assert_eq!(value["a"], serde_json::json!({ "b": [1, { "c": 1 }] }));
+        assert_eq!(places, ["a.b[1].c", "a", ""]);
+        let many: Vec<String> = (0..20).map(|n| format!("\"{}\":1", n / 2)).collect();
+        let (_, places) = read_telling(&format!("{{{}}}", many.join(","))).unwrap();
+        assert_eq!(places.len(), MAX_TOLD);
+        assert!(read_telling("[1] x").is_err() && read_telling(&"[".repeat(1000)).is_err());
     }
 
     #[test]

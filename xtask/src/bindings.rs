@@ -46,7 +46,7 @@ pub(crate) fn bindgen(place: &Place, arguments: &BindgenArguments) -> Result<()>
 
 /// For the tests: what a desktop has, and the test server inside, so that one process is the whole world.
 pub(crate) fn build_for_tests(place: &Place) -> Result<()> {
-    let features = "uniffi,http,keyring,loopback,test-server,conformance".to_owned();
+    let features = "uniffi,http,keyring,loopback,test-server,conformance,association".to_owned();
     bindgen(place, &BindgenArguments { features })
 }
 

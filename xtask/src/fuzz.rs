@@ -52,7 +52,7 @@ struct Target {
     parsers: &'static [&'static str],
 }
 
-const TARGETS: [Target; 13] = [
+const TARGETS: [Target; 14] = [
     Target {
         name: "callback_url",
         parsers: &["protocol/callback.rs", "protocol/form.rs"],
@@ -113,7 +113,18 @@ const TARGETS: [Target; 13] = [
             "protocol/association/links.rs",
             "protocol/association/pattern.rs",
             "protocol/association/document.rs",
+            "protocol/association/google.rs",
+        ],
+    },
+    Target {
+        name: "app_file",
+        parsers: &[
             "protocol/association/binary_xml.rs",
+            "protocol/association/proto_xml.rs",
+            "protocol/association/binary_plist.rs",
+            "protocol/association/property_list.rs",
+            "protocol/association/code_signature.rs",
+            "protocol/association/backup.rs",
         ],
     },
     // Through a session: no parser of its own.

@@ -37,9 +37,27 @@ impl<'a> Fetcher<'a> {
         url: &str,
         max_bytes: usize,
     ) -> Result<(Fetched, Option<i64>), Failure> {
-        let url = Url::parse(url).map_err(|error| Failure::internal(format!("{url:?}: {error}")))?;
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let mut request = HttpRequest::new(Method::GET, url);
+        self.ask(HttpRequest::new(Method::GET, parse(url)?), max_bytes)
+            .await
+    }
+
+    /// Posts a form.
+    pub(super) async fn post(&self, url: &str, form: Vec<u8>, max_bytes: usize) -> Result<Fetched, Failure> {
+        let mut request = HttpRequest::new(Method::POST, parse(url)?);
+        request.headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+        request.body = form.into();
+        Ok(self.ask(request, max_bytes).await?.0)
+    }
+
+    async fn ask(
+        &self,
+        mut request: HttpRequest,
+        max_bytes: usize,
+    ) -> Result<(Fetched, Option<i64>), Failure> {
+        let host = request.url.host_str().unwrap_or_default().to_owned();
         request.timeout = self.timeout;
         request.max_response_bytes = max_bytes;
         request.headers.insert(
@@ -83,4 +101,8 @@ impl<'a> Fetcher<'a> {
         let made = ReqwestTransport::toward(url)?;
         Ok(self.transport.get_or_init(|| made))
     }
+}
+
+fn parse(url: &str) -> Result<Url, Failure> {
+    Url::parse(url).map_err(|error| Failure::internal(format!("{url:?}: {error}")))
 }

@@ -1,13 +1,17 @@
-//! Files of an app: a manifest as text, in an APK or in an AAR; entitlements; an Info.plist.
+//! Files of an app: a manifest as text, in an APK, an AAR or an AAB; entitlements and an Info.plist, by themselves or in an
+//! IPA.
 //!
 //! What a file is follows from what is in it. Reads as much as such a file may be long, and no more.
+
+mod archive;
 
 use std::fs::File;
 use std::io::{Read, Seek as _};
 use std::path::Path;
 
 use gatepass::association::{
-    Association, Element, Entitlements, Finding, check_bundle, check_manifest, unreadable,
+    Association, Element, Finding, Property, backup_rules_unseen, check_backup_rules, check_manifest,
+    unreadable,
 };
 use roxmltree::{Document, Node, ParsingOptions};
 
@@ -33,36 +37,51 @@ fn look(association: Option<&Association>, path: &Path, subject: &str) -> Result
     let begins = file.read(&mut magic).map_err(|error| error.to_string())?;
     file.rewind().map_err(|error| error.to_string())?;
     if magic.get(..begins).is_some_and(|magic| magic == b"PK\x03\x04") {
-        let bytes = manifest_in(file)?;
-        let subject = format!("{subject}, AndroidManifest.xml");
-        return Ok(check_manifest(association, &subject, &manifest(&bytes)?));
+        return archive::look(association, file, subject);
     }
     let bytes = read(file)?;
-    if bytes.starts_with(b"bplist") {
-        return Err("a binary property list; make it text first: plutil -convert xml1 FILE".to_owned());
+    if Property::is_binary(&bytes) {
+        return Ok(property_list(&bytes)?.check(association, subject));
     }
     if Element::is_binary_xml(&bytes) {
-        return Ok(check_manifest(association, subject, &manifest(&bytes)?));
+        return Ok(check_manifest(association, subject, &xml(&bytes)?));
     }
-    let text = text(&bytes)?;
-    let document = parse(text)?;
+    let document = parse(text(&bytes)?)?;
     match document.root_element().tag_name().name() {
-        "plist" => property_list(association, subject, document.root_element()),
-        _ => Ok(check_manifest(
-            association,
+        "plist" => Ok(property(document.root_element(), MAX_DEPTH).check(association, subject)),
+        "data-extraction-rules" | "full-backup-content" => Ok(check_backup_rules(
             subject,
             &element(document.root_element(), MAX_DEPTH),
         )),
+        _ => {
+            let manifest = element(document.root_element(), MAX_DEPTH);
+            let mut findings = check_manifest(association, subject, &manifest);
+            for rules in manifest.backup_rules() {
+                findings.extend(rules_beside(path, subject, rules));
+            }
+            Ok(findings)
+        }
     }
 }
 
-/// The manifest of an APK or an AAR.
-fn manifest_in(file: File) -> Result<Vec<u8>, String> {
-    let mut archive = zip::ZipArchive::new(file).map_err(|error| format!("a ZIP archive that {error}"))?;
-    let entry = archive
-        .by_name("AndroidManifest.xml")
-        .map_err(|error| format!("AndroidManifest.xml in it: {error}"))?;
-    read(entry)
+/// The rules for backups of a manifest in its source: `res/xml` stands beside it.
+fn rules_beside(manifest: &Path, subject: &str, rules: &str) -> Vec<Finding> {
+    let name = rules.strip_prefix("@xml/").filter(|name| {
+        let is_part = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        !name.is_empty() && name.bytes().all(is_part)
+    });
+    let Some((name, folder)) = name.zip(manifest.parent()) else {
+        return vec![backup_rules_unseen(subject, rules)];
+    };
+    let path = folder.join("res/xml").join(format!("{name}.xml"));
+    let Ok(file) = File::open(&path) else {
+        return vec![backup_rules_unseen(subject, rules)];
+    };
+    let subject = path.display().to_string();
+    match read(file).and_then(|bytes| xml(&bytes)) {
+        Ok(rules) => check_backup_rules(&subject, &rules),
+        Err(why) => vec![unreadable(&subject, &why)],
+    }
 }
 
 fn read(from: impl Read) -> Result<Vec<u8>, String> {
@@ -75,11 +94,24 @@ fn read(from: impl Read) -> Result<Vec<u8>, String> {
     }
 }
 
-fn manifest(bytes: &[u8]) -> Result<Element, String> {
+/// A document of Android, as text or packed.
+fn xml(bytes: &[u8]) -> Result<Element, String> {
     if Element::is_binary_xml(bytes) {
         return Element::from_binary_xml(bytes).map_err(|why| format!("binary XML: {why}"));
     }
     Ok(element(parse(text(bytes)?)?.root_element(), MAX_DEPTH))
+}
+
+/// A property list, as text or packed.
+fn property_list(bytes: &[u8]) -> Result<Property, String> {
+    if Property::is_binary(bytes) {
+        return Property::from_binary(bytes).map_err(|why| format!("a binary property list: {why}"));
+    }
+    let document = parse(text(bytes)?)?;
+    match document.root_element() {
+        root if root.has_tag_name("plist") => Ok(property(root, MAX_DEPTH)),
+        _ => Err("not a property list".to_owned()),
+    }
 }
 
 fn text(bytes: &[u8]) -> Result<&str, String> {
@@ -107,56 +139,21 @@ fn element(node: Node<'_, '_>, depth: usize) -> Element {
     Element::new(node.tag_name().name(), attributes.collect(), children.collect())
 }
 
-/// Entitlements, or the Info.plist that a bundle has.
-fn property_list(
-    association: Option<&Association>,
-    subject: &str,
-    plist: Node<'_, '_>,
-) -> Result<Vec<Finding>, String> {
-    let dictionary = plist
-        .children()
-        .find(Node::is_element)
-        .filter(|node| node.has_tag_name("dict"))
-        .ok_or("a property list without a dictionary")?;
-    if let Some(types) = value(dictionary, "CFBundleURLTypes").or(value(dictionary, "CFBundleIdentifier")) {
-        let schemes: Vec<&str> = types
-            .descendants()
-            .filter(|node| node.has_tag_name("dict"))
-            .flat_map(|entry| strings(value(entry, "CFBundleURLSchemes")))
-            .collect();
-        let bundle_id = value(dictionary, "CFBundleIdentifier").and_then(|node| node.text());
-        return Ok(check_bundle(association, subject, bundle_id, &schemes));
+/// A property list as XML: `plist` holds one value, `dict` names and values in turn.
+fn property(node: Node<'_, '_>, depth: usize) -> Property {
+    let mut items = node.children().filter(|child| child.is_element() && depth > 0);
+    let inner = |node| property(node, depth.saturating_sub(1));
+    match node.tag_name().name() {
+        "plist" => items.next().map_or(Property::Other, inner),
+        "string" => Property::Text(node.text().unwrap_or_default().to_owned()),
+        "array" => Property::List(items.map(inner).collect()),
+        "dict" => {
+            let mut entries = Vec::new();
+            while let (Some(name), Some(value)) = (items.next(), items.next()) {
+                entries.push((name.text().unwrap_or_default().trim().to_owned(), inner(value)));
+            }
+            Property::Dictionary(entries)
+        }
+        _ => Property::Other,
     }
-    let owned = |name| {
-        strings(value(dictionary, name))
-            .into_iter()
-            .map(str::to_owned)
-            .collect()
-    };
-    let mut entitlements = Entitlements::default();
-    entitlements.associated_domains = owned("com.apple.developer.associated-domains");
-    entitlements.keychain_groups = owned("keychain-access-groups");
-    entitlements.application_identifier = ["application-identifier", "com.apple.application-identifier"]
-        .iter()
-        .find_map(|name| value(dictionary, name))
-        .and_then(|node| node.text())
-        .map(str::to_owned);
-    Ok(entitlements.check(association, subject))
-}
-
-/// What stands behind a key of a dictionary.
-fn value<'a, 'input>(dictionary: Node<'a, 'input>, name: &str) -> Option<Node<'a, 'input>> {
-    let key = dictionary
-        .children()
-        .find(|node| node.has_tag_name("key") && node.text().map(str::trim) == Some(name))?;
-    key.next_sibling_element()
-}
-
-/// The texts of an array.
-fn strings<'a>(array: Option<Node<'a, '_>>) -> Vec<&'a str> {
-    let items = array.into_iter().flat_map(|array| array.children());
-    items
-        .filter(|node| node.has_tag_name("string"))
-        .filter_map(|node| node.text())
-        .collect()
 }

@@ -39,7 +39,7 @@ fn what_it_prints_the_doctor_approves_of() {
                 Reply::json(output.stdout),
             );
         }
-        let diagnosis = web.doctor(&[&["--no-apple-copy"], &app[..]].concat());
+        let diagnosis = web.doctor(&[&["--no-apple-copy", "--no-google-view"], &app[..]].concat());
         // Only a redirect to the root of the host has a pattern that fits nothing else.
         assert_eq!(
             (diagnosis.codes(), diagnosis.exit),

@@ -51,6 +51,7 @@ fn dynamic(rules: Value) -> Reply {
 
 fn codes_of(web: &Web, fingerprints: &[&str]) -> (Vec<String>, Option<i32>) {
     let mut arguments = vec![
+        "--no-google-view",
         "--redirect",
         "https://app.example.com/oauth/callback",
         "--android-package",
@@ -372,4 +373,172 @@ fn robots_that_keep_google_away() {
     }
     web.at(ROBOTS, Reply::status(404));
     assert_eq!(codes_of(&web, &[&print("A1")]).1, Some(0));
+}
+
+const GOOGLE: &str = "https://digitalassetlinks.googleapis.com/v1/statements:list";
+
+/// As Google's service answers: a statement for each certificate.
+fn google(package: &str, prints: &[String]) -> Reply {
+    let statements: Vec<_> = prints
+        .iter()
+        .map(|print| {
+            json!({
+                "source": { "web": { "site": "https://app.example.com." } },
+                "relation": RELATION,
+                "target": { "androidApp": { "packageName": package, "certificate": { "sha256Fingerprint": print } } },
+            })
+        })
+        .collect();
+    Reply::json(json!({ "statements": statements, "maxAge": "599.9s", "debugString": "…" }).to_string())
+}
+
+/// What is found beside the host's own file, which is good.
+fn googles(web: &Web, prints: &[&str]) -> Value {
+    let mut arguments = vec![
+        "--redirect",
+        "https://app.example.com/oauth/callback",
+        "--android-package",
+        PACKAGE,
+    ];
+    for print in prints {
+        arguments.extend(["--fingerprint", print]);
+    }
+    let diagnosis = web.doctor(&arguments);
+    diagnosis.finding("assetlinks_good");
+    let is_googles = |finding: &&Value| finding["code"].as_str().unwrap().starts_with("assetlinks_google");
+    let found: Vec<_> = diagnosis.findings.iter().filter(is_googles).cloned().collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].clone()
+}
+
+#[test]
+fn pl_25_what_google_sees() {
+    let web = Web::new();
+    web.at(URL, with("/target/namespace", json!("android_app")));
+    let own = print("A1");
+    for (name, reply, code) in [
+        (
+            "the app",
+            google(PACKAGE, std::slice::from_ref(&own)),
+            "assetlinks_google_good",
+        ),
+        (
+            "the app among others",
+            google(PACKAGE, &[print("B2"), own.to_lowercase()]),
+            "assetlinks_google_good",
+        ),
+        (
+            "another app",
+            google("com.example.other", std::slice::from_ref(&own)),
+            "assetlinks_google_missing",
+        ),
+        ("nothing", Reply::json("{}"), "assetlinks_google_missing"),
+        (
+            "that it could not fetch",
+            Reply::json(r#"{"errorCode":["ERROR_CODE_FETCH_ERROR"]}"#),
+            "assetlinks_google_missing",
+        ),
+        (
+            "another certificate",
+            google(PACKAGE, &[print("B2")]),
+            "assetlinks_google_older",
+        ),
+        (
+            "statements of another form",
+            Reply::json(r#"{"statements":{"target":7}}"#),
+            "assetlinks_google_missing",
+        ),
+        (
+            "too many requests",
+            Reply::status(429),
+            "assetlinks_google_unreachable",
+        ),
+        ("no JSON", Reply::json("x"), "assetlinks_google_unreachable"),
+        ("a list", Reply::json("[]"), "assetlinks_google_unreachable"),
+        ("nobody answers", Reply::HangUp, "assetlinks_google_unreachable"),
+    ] {
+        web.at(GOOGLE, reply);
+        let finding = googles(&web, &[&own]);
+        assert_eq!(finding["code"], code, "{name}: {finding}");
+    }
+    let asked = web.requests();
+    let asked = asked
+        .iter()
+        .find(|request| request.starts_with("digitalassetlinks"));
+    assert_eq!(
+        asked.map(String::as_str),
+        Some(
+            "digitalassetlinks.googleapis.com/v1/statements:list?source.web.site=https://app.example.com\
+             &relation=delegate_permission/common.handle_all_urls"
+        )
+    );
+}
+
+/// A new signing certificate, from the first file that lists it to the last build of the old one.
+#[test]
+fn pl_25_a_certificate_is_rolled_over_in_stages() {
+    let web = Web::new();
+    let (old, new) = (print("A1"), print("B2"));
+    let host = |list: &[&String]| web.at(URL, prints(json!(list)));
+    let saw = |list: &[&String]| {
+        let list: Vec<String> = list.iter().map(|print| (*print).clone()).collect();
+        web.at(GOOGLE, google(PACKAGE, &list));
+    };
+    let codes = |known: &[&str]| {
+        let mut arguments = vec![
+            "--redirect",
+            "https://app.example.com/oauth/callback",
+            "--android-package",
+            PACKAGE,
+        ];
+        known
+            .iter()
+            .for_each(|print| arguments.extend(["--fingerprint", print]));
+        let diagnosis = web.doctor(&arguments);
+        (
+            diagnosis
+                .codes()
+                .into_iter()
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+            diagnosis.exit,
+        )
+    };
+    // Before: one certificate everywhere.
+    host(&[&old]);
+    saw(&[&old]);
+    assert_eq!(codes(&[&old]), (vec![], Some(0)));
+    // Somebody ships a build with the new one first.
+    assert_eq!(
+        codes(&[&new]),
+        (
+            vec![
+                "assetlinks_fingerprint_missing".into(),
+                "assetlinks_google_older".into()
+            ],
+            Some(12)
+        )
+    );
+    // Both are published; Google has not looked again.
+    host(&[&old, &new]);
+    assert_eq!(
+        codes(&[&old, &new]),
+        (vec!["assetlinks_google_older".into()], Some(11))
+    );
+    // Now it has: builds with the new one may go out.
+    saw(&[&old, &new]);
+    assert_eq!(codes(&[&old, &new]), (vec![], Some(0)));
+    // The old builds are gone, and their certificate is one too many.
+    assert_eq!(
+        codes(&[&new]),
+        (vec!["assetlinks_fingerprint_more".into()], Some(0))
+    );
+    // Taken off too early: who still names both is told.
+    host(&[&new]);
+    assert_eq!(
+        codes(&[&old, &new]),
+        (vec!["assetlinks_fingerprint_partly".into()], Some(11))
+    );
+    saw(&[&new]);
+    assert_eq!(codes(&[&new]), (vec![], Some(0)));
 }

@@ -10,7 +10,7 @@ use crate::support::World;
 const REDIRECT: &str = "https://app.example.com/oauth/callback";
 const APP: &str = "ABCDE12345.com.example.app";
 
-fn manifest() -> String {
+pub(crate) fn manifest() -> String {
     r#"<?xml version="1.0" encoding="utf-8"?>
 <manifest xmlns:android="http://schemas.android.com/apk/res/android" package="com.example.app">
   <uses-permission android:name="android.permission.INTERNET"/>
@@ -34,7 +34,7 @@ fn manifest() -> String {
         .to_owned()
 }
 
-fn entitlements(domains: &[&str]) -> String {
+pub(crate) fn entitlements(domains: &[&str]) -> String {
     let mut text = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" \
          \"http://www.apple.com/DTDs/PropertyList-1.0.dtd\">\n<plist version=\"1.0\"><dict>\
@@ -56,7 +56,7 @@ fn info(bundle: &str, scheme: &str) -> String {
     )
 }
 
-fn doctor(world: &World, path: &Path) -> Diagnosis {
+pub(crate) fn doctor(world: &World, path: &Path) -> Diagnosis {
     let output = world.run(&[
         "doctor",
         "--json",
@@ -87,7 +87,7 @@ fn all(cases: &[(&str, String, &[&str])]) {
 }
 
 /// The manifest with a piece of it replaced, which must be there.
-fn with(from: &str, to: &str) -> String {
+pub(crate) fn with(from: &str, to: &str) -> String {
     let text = manifest();
     assert!(text.contains(from), "{from}");
     text.replace(from, to)
@@ -117,7 +117,7 @@ fn pl_29_what_a_manifest_says() {
         ("the standard launch mode", with(r#" android:launchMode="singleTask""#, ""), &["manifest_launch_mode"]),
         ("no queries", with("CustomTabsService", "Other"), &["manifest_queries"]),
         ("backups", with(r#" android:allowBackup="false""#, ""), &["manifest_backup"]),
-        ("backups with rules", with(r#"android:allowBackup="false""#, r#"android:dataExtractionRules="@xml/rules""#), &[]),
+        ("backups with rules", with(r#"android:allowBackup="false""#, r#"android:dataExtractionRules="@xml/rules""#), &["backup_rules_unseen"]),
         ("no INTERNET", with("permission.INTERNET", "permission.CAMERA"), &["manifest_internet"]),
         ("another package", with(r#"package="com.example.app""#, r#"package="com.example.debug""#), &["manifest_package"]),
         ("something else", "<resources/>".to_owned(), &["app_file_unreadable"]),
@@ -344,12 +344,18 @@ fn binary(utf8: bool) -> Vec<u8> {
 }
 
 fn archive(world: &World, name: &str, entry: &str, bytes: &[u8]) -> PathBuf {
+    archive_of(world, name, &[(entry, bytes)])
+}
+
+pub(crate) fn archive_of(world: &World, name: &str, entries: &[(&str, &[u8])]) -> PathBuf {
     let path = world.path(name);
     let mut archive = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
-    archive
-        .start_file(entry, zip::write::SimpleFileOptions::default())
-        .unwrap();
-    archive.write_all(bytes).unwrap();
+    for (entry, bytes) in entries {
+        archive
+            .start_file(*entry, zip::write::SimpleFileOptions::default())
+            .unwrap();
+        archive.write_all(bytes).unwrap();
+    }
     archive.finish().unwrap();
     path
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use gatepass::test_server::TestServer;
+use gatepass::test_server::{Par, TestServer};
 use serde_json::{Value, json};
 
 use crate::hosts::{Diagnosis, Flaw, Reply, Web};
@@ -207,7 +207,7 @@ fn a_clock_that_is_wrong() {
 #[test]
 fn na_16_whether_the_server_knows_the_redirect() {
     let web = Web::new();
-    web.at(URL, Reply::json(good().to_string()));
+    web.at(URL, with("pushed_authorization_request_endpoint", Value::Null));
     let redirect = "com.example.app:/callback";
     let arguments = [
         "--issuer",
@@ -260,7 +260,12 @@ fn na_16_whether_the_server_knows_the_redirect() {
 
 #[test]
 fn the_test_server_is_in_order() {
-    let server = TestServer::start().unwrap();
+    for par in [Par::Off, Par::Offered, Par::Required] {
+        is_in_order(&TestServer::builder().par(par).start().unwrap());
+    }
+}
+
+fn is_in_order(server: &TestServer) {
     let world = World::new();
     let arguments = [
         "doctor",
@@ -279,4 +284,121 @@ fn the_test_server_is_in_order() {
     let unknown = run("http://127.0.0.1/nobody-knows-this");
     unknown.finding("redirect_refused");
     assert_eq!(unknown.exit, Some(12));
+}
+
+#[test]
+fn pa_04_a_server_that_takes_pushed_requests_is_asked_by_one() {
+    let web = Web::new();
+    web.at(URL, with("require_pushed_authorization_requests", json!(true)));
+    let redirect = "com.example.app:/callback";
+    let arguments = [
+        "--issuer",
+        ISSUER,
+        "--client-id",
+        "my-app",
+        "--redirect",
+        redirect,
+    ];
+    let urn = json!({ "request_uri": "urn:example:1", "expires_in": 60 }).to_string();
+    let answer = |status: u16, body: &str| {
+        Reply::Answer(
+            status,
+            vec!["Content-Type: application/json".to_owned()],
+            body.as_bytes().to_vec(),
+        )
+    };
+    let refused = |code: &str, text: &str| {
+        answer(
+            400,
+            &json!({ "error": code, "error_description": text }).to_string(),
+        )
+    };
+    let back = Reply::redirect(
+        302,
+        &format!("{redirect}?error=login_required&state=gatepass-doctor"),
+    );
+    let mut wrong = Vec::new();
+    for (name, pushed, then, expected) in [
+        ("taken", answer(201, &urn), back.clone(), "redirect_registered"),
+        (
+            "taken, then a page",
+            answer(201, &urn),
+            Reply::status(200),
+            "redirect_registered",
+        ),
+        (
+            "taken, then refused",
+            answer(201, &urn),
+            Reply::status(400),
+            "redirect_refused",
+        ),
+        (
+            "the redirect",
+            refused("invalid_request", "Unknown redirect_uri."),
+            back.clone(),
+            "redirect_refused",
+        ),
+        (
+            "the redirect by its code",
+            refused("invalid_redirect_uri", ""),
+            back.clone(),
+            "redirect_refused",
+        ),
+        (
+            "the client",
+            refused("unauthorized_client", ""),
+            back.clone(),
+            "redirect_refused",
+        ),
+        (
+            "something else",
+            refused("invalid_request", "claims"),
+            back.clone(),
+            "redirect_unknown",
+        ),
+        (
+            "a scope",
+            refused("invalid_scope", "openid"),
+            back.clone(),
+            "redirect_unknown",
+        ),
+        ("a failure", answer(500, "{}"), back.clone(), "redirect_unknown"),
+        ("a page", Reply::status(200), back.clone(), "redirect_unknown"),
+        ("no JSON", answer(201, "x"), back.clone(), "redirect_unknown"),
+        (
+            "a name of another host",
+            answer(201, &urn.replace("urn:example:1", "https://evil.example/")),
+            back.clone(),
+            "redirect_unknown",
+        ),
+        ("nobody answers", Reply::HangUp, back.clone(), "redirect_unknown"),
+    ] {
+        web.at("https://login.example.com/par", pushed);
+        web.at(AUTHORIZE, then);
+        let diagnosis = web.doctor(&arguments);
+        let is_probe = |finding: &&Value| {
+            finding["subject"]
+                .as_str()
+                .is_some_and(|subject| subject.contains("at the server"))
+        };
+        let found: Vec<_> = diagnosis
+            .findings
+            .iter()
+            .filter(is_probe)
+            .map(|finding| &finding["code"])
+            .collect();
+        if found != [expected] {
+            wrong.push(format!("{name}: {:?}, expected {expected}", diagnosis.findings));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    // The browser would carry a name for the request, and nothing of the request.
+    let asked = web.requests();
+    let probe = asked
+        .iter()
+        .find(|request| request.starts_with("login.example.com/authorize?"));
+    assert_eq!(
+        probe.map(String::as_str),
+        Some("login.example.com/authorize?client_id=my-app&request_uri=urn%3Aexample%3A1")
+    );
 }

@@ -63,6 +63,16 @@ pub(crate) enum Flaw {
     OtherName,
     UnknownAuthority,
     SelfSigned,
+    /// Valid from tomorrow on.
+    NotYet,
+    /// The authority between is trusted by nobody and not sent along.
+    NoIntermediate,
+    /// For clients, not for servers.
+    ForClients,
+    /// Nothing: plain HTTP at the port for TLS.
+    NoTls,
+    /// Nothing either: it hangs up in the middle of the handshake.
+    HangsUp,
 }
 
 type Routes = Arc<Mutex<HashMap<String, Reply>>>;
@@ -190,12 +200,28 @@ impl Authority {
     fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         params.not_before = (SystemTime::now() - DAY).into();
         params.not_after = (SystemTime::now() + 30 * DAY).into();
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
+    }
+
+    /// An authority that this one vouches for.
+    fn between(&self) -> Self {
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "An authority between");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().unwrap();
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
         Self {
             issuer: Issuer::new(params, key),
             pem,
@@ -215,11 +241,19 @@ impl Authority {
         } else {
             SystemTime::now() + 30 * DAY
         };
-        params.not_before = (SystemTime::now() - 40 * DAY).into();
+        let begin = match flaw {
+            Flaw::NotYet => SystemTime::now() + DAY,
+            _ => SystemTime::now() - 40 * DAY,
+        };
+        if flaw == Flaw::ForClients {
+            params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        }
+        params.not_before = begin.into();
         params.not_after = end.into();
         let key = KeyPair::generate().unwrap();
         let certificate = match flaw {
             Flaw::SelfSigned => params.self_signed(&key),
+            Flaw::NoIntermediate => params.signed_by(&key, &self.between().issuer),
             Flaw::UnknownAuthority => params.signed_by(&key, &Self::new("Somebody else").issuer),
             _ => params.signed_by(&key, &self.issuer),
         };
@@ -277,6 +311,19 @@ fn serve(
             .ok();
     }
     connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n").ok()?;
+    match flaw {
+        Flaw::HangsUp => {
+            let _ = connection.read(&mut [0; 16]);
+            return None;
+        }
+        Flaw::NoTls => {
+            let _ = connection.read(&mut [0; 1024]);
+            return connection
+                .write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+                .ok();
+        }
+        _ => {}
+    }
     let tls = ServerConnection::new(authority.serving(&host, flaw)).ok()?;
     let mut line = StreamOwned::new(tls, connection);
     let lines = head(&mut line)?;

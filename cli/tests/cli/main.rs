@@ -14,6 +14,7 @@ mod config;
 mod doctor;
 mod doctor_android;
 mod doctor_apple;
+mod doctor_builds;
 mod doctor_files;
 mod doctor_server;
 mod forget;

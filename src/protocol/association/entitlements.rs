@@ -29,6 +29,18 @@ pub struct Entitlements {
 }
 
 impl Entitlements {
+    /// Whether the app has a group, which may be named without the prefix. Every app has the group of its own id, too.
+    fn has_group(&self, wanted: &str) -> bool {
+        let own = self.application_identifier.iter();
+        self.keychain_groups.iter().chain(own).any(|group| {
+            let name = match group.strip_prefix("$(").and_then(|rest| rest.split_once(')')) {
+                Some((_, name)) => name,
+                None => group.split_once('.').map_or("", |(_, name)| name),
+            };
+            group == wanted || name.trim_start_matches('.') == wanted
+        })
+    }
+
     /// Looks at them, for an app that claims a redirect; without one at their form. Never empty.
     #[must_use]
     pub fn check(&self, association: Option<&Association>, subject: &str) -> Vec<Finding> {
@@ -84,6 +96,15 @@ impl Entitlements {
                 Check::EntitlementsKeychain,
                 "no keychain-access-groups".to_owned(),
             );
+        } else if let Some(group) = self.keychain_groups.iter().find(|group| !is_group(group)) {
+            found(Check::EntitlementsKeychainForm, format!("{group:?}"));
+        }
+        let wanted = association.and_then(Association::keychain_group);
+        if let Some(wanted) = wanted.filter(|wanted| !self.has_group(wanted)) {
+            found(
+                Check::EntitlementsKeychainMissing,
+                format!("{wanted:?} is not among {:?}", self.keychain_groups),
+            );
         }
         if findings
             .iter()
@@ -93,6 +114,17 @@ impl Entitlements {
             findings.push(Finding::new(Check::EntitlementsGood, subject, text));
         }
         findings
+    }
+}
+
+/// A prefix of ten capitals and digits, or what Xcode fills in for it; a dot, unless that brings one; a name.
+fn is_group(group: &str) -> bool {
+    match group.strip_prefix("$(").and_then(|rest| rest.split_once(')')) {
+        Some((_, name)) => !name.is_empty(),
+        None => group.split_once('.').is_some_and(|(prefix, name)| {
+            let is_of_team = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+            !name.is_empty() && prefix.len() == 10 && prefix.bytes().all(is_of_team)
+        }),
     }
 }
 

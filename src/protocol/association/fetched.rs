@@ -1,7 +1,7 @@
 //! What came when a file was asked for, and whether it can be one of ours at all.
 
 use ::http::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, LOCATION};
-use ::http::{HeaderMap, HeaderName, HeaderValue};
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::document::Document;
 use super::finding::{Check, Finding};
@@ -100,6 +100,18 @@ impl Fetched {
     pub fn status(&self) -> Option<u16> {
         match &self.0 {
             Outcome::Answer { status, .. } => Some(*status),
+            Outcome::Failed { .. } => None,
+        }
+    }
+
+    /// Status, headers and body, of an answer.
+    pub(super) fn parts(&self) -> Option<(StatusCode, &HeaderMap, &[u8])> {
+        match &self.0 {
+            Outcome::Answer {
+                status,
+                headers,
+                body,
+            } => Some((StatusCode::from_u16(*status).ok()?, headers, body)),
             Outcome::Failed { .. } => None,
         }
     }

@@ -353,6 +353,17 @@ checks! {
     LinksRobots "assetlinks_robots" Warning
         "What robots.txt forbids, Google's servers may not fetch for the check either."
         "Allow /.well-known/assetlinks.json.";
+    GoogleGood "assetlinks_google_good" Good
+        "Google's servers, which devices ask, see the app." "";
+    GoogleMissing "assetlinks_google_missing" Warning
+        "Devices ask Google's servers, and to them the host does not name this app."
+        "If the host's own file is good, see that Google can reach it, and wait until it looks again.";
+    GoogleOlder "assetlinks_google_older" Warning
+        "Google's servers still see the former file; until they look again, builds signed with the new certificate get no redirect."
+        "Publish a new certificate first, and ship builds signed with it when this finding is gone.";
+    GoogleUnreachable "assetlinks_google_unreachable" Note
+        "Devices ask Google's servers; what those see at the host could not be seen from here."
+        "";
 
     // The redirect URI.
     RedirectGood "redirect_good" Good
@@ -467,7 +478,7 @@ checks! {
     // Files of the app.
     AppFileUnreadable "app_file_unreadable" Error
         "What cannot be read cannot be checked."
-        "Name an AndroidManifest.xml, an APK, an AAR, entitlements or an Info.plist, as the build made it.";
+        "Name an AndroidManifest.xml, an APK, an AAR, an AAB, an IPA, entitlements or an Info.plist, as the build made it.";
     ManifestGood "manifest_good" Good
         "The app is told to Android as the handler of the redirect." "";
     ManifestPackage "manifest_package" Warning
@@ -506,6 +517,14 @@ checks! {
     ManifestPlaceholder "manifest_placeholder" Note
         "What the build fills in cannot be seen in the source."
         "Check the APK.";
+    BackupRulesGood "backup_rules_good" Good
+        "No backup brings a session to another device." "";
+    BackupRulesIncomplete "backup_rules_incomplete" Warning
+        "A backup brings stored sessions to another device without the key that opens them."
+        "Exclude the path gatepass of the domain file and gatepass.xml of sharedpref, in each section.";
+    BackupRulesUnseen "backup_rules_unseen" Note
+        "The app has rules for backups, and what they say could not be seen here."
+        "Check the APK or the app bundle, or the manifest where it stands beside res/xml.";
     EntitlementsGood "entitlements_good" Good
         "The app claims the host of the redirect." "";
     EntitlementsDomainsMissing "entitlements_domains_missing" Error
@@ -529,6 +548,12 @@ checks! {
     EntitlementsKeychain "entitlements_keychain_group" Note
         "Without a keychain group extensions and widgets cannot share the session of the app."
         "Add keychain-access-groups if they should.";
+    EntitlementsKeychainForm "entitlements_keychain_form" Error
+        "A keychain group belongs to a team; one without its prefix is not given to the app, and the session is not found."
+        "Write $(AppIdentifierPrefix) and the name of the group.";
+    EntitlementsKeychainMissing "entitlements_keychain_missing" Error
+        "A session kept in a keychain group that the app does not have cannot be read or written."
+        "Add the group to keychain-access-groups of the app and of each extension that shares the session.";
     InfoPlistGood "info_plist_good" Good
         "Nothing in it stands in the way." "";
     InfoPlistScheme "info_plist_scheme" Error

@@ -1,8 +1,7 @@
 //! The manifest of an Android app: whether it takes the redirect, sees browsers, and keeps sessions out of backups.
 
-use super::Association;
-use super::binary_xml;
 use super::finding::{Check, Finding, Severity};
+use super::{Association, binary_xml, proto_xml};
 
 /// Deeper elements are not looked at: a manifest has six levels.
 pub(super) const MAX_DEPTH: usize = 32;
@@ -48,6 +47,39 @@ impl Element {
         binary_xml::read(bytes)
     }
 
+    /// Reads the XML of an app bundle (AAB), which is in protocol buffers.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn from_proto_xml(bytes: &[u8]) -> Result<Self, &'static str> {
+        proto_xml::read(bytes)
+    }
+
+    /// The name, without a namespace.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn children(&self) -> &[Self] {
+        &self.children
+    }
+
+    /// The rules for backups that a manifest names, as `@xml/rules` or by number. Where backups are off none matters.
+    #[must_use]
+    pub fn backup_rules(&self) -> Vec<&str> {
+        let Some(application) = self.named("application").next() else {
+            return Vec::new();
+        };
+        if application.attribute("android:allowBackup") == Some("false") {
+            return Vec::new();
+        }
+        let names = ["android:dataExtractionRules", "android:fullBackupContent"];
+        let named = names.iter().filter_map(|name| application.attribute(name));
+        named.filter(|rules| rules.starts_with('@')).collect()
+    }
+
     /// Whether bytes begin as binary XML does.
     #[must_use]
     pub fn is_binary_xml(bytes: &[u8]) -> bool {
@@ -64,12 +96,12 @@ impl Element {
         self.children.push(child);
     }
 
-    fn attribute(&self, name: &str) -> Option<&str> {
+    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
         let found = self.attributes.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
 
-    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
+    pub(super) fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Self> {
         self.children.iter().filter(move |child| child.name == name)
     }
 

@@ -6,15 +6,21 @@
 
 mod app;
 mod apple;
+mod backup;
+mod binary_plist;
 mod binary_xml;
+mod code_signature;
 mod document;
 mod entitlements;
 mod fetched;
 mod finding;
+mod google;
 mod interstitial;
 mod links;
 mod manifest;
 mod pattern;
+mod property_list;
+mod proto_xml;
 mod redirect;
 mod server;
 
@@ -22,12 +28,15 @@ use serde_json::json;
 use url::Url;
 
 pub use self::app::{AndroidApp, AppId, Fingerprint};
+pub use self::backup::{check_backup_rules, is_backup_rules};
+pub use self::code_signature::{entitlements_in, signature_place};
 pub use self::entitlements::{Entitlements, check_bundle};
 pub use self::fetched::{FetchFailure, Fetched};
 pub use self::finding::{Finding, Severity};
 pub use self::interstitial::{Interstitial, check_interstitial};
 pub use self::manifest::{Element, check_manifest};
-pub use self::redirect::{check_redirect, check_registration};
+pub use self::property_list::Property;
+pub use self::redirect::{RegistrationProbe, check_redirect, check_registration};
 pub use self::server::ServerCheck;
 use crate::error::{Error, Result};
 use crate::protocol::redirect::{RedirectKind, RedirectUri};
@@ -61,6 +70,7 @@ pub struct Association {
     path: String,
     app_ids: Vec<AppId>,
     android: Option<AndroidApp>,
+    keychain_group: Option<String>,
 }
 
 impl Association {
@@ -90,6 +100,7 @@ impl Association {
             path: url.path().to_owned(),
             app_ids: Vec::new(),
             android: None,
+            keychain_group: None,
         })
     }
 
@@ -107,6 +118,19 @@ impl Association {
     pub fn with_android(mut self, app: AndroidApp) -> Self {
         self.android = Some(app);
         self
+    }
+
+    /// The same with the keychain group that the Apple app keeps its session in, with the prefix or without.
+    #[must_use]
+    pub fn with_keychain_group(mut self, group: impl Into<String>) -> Self {
+        self.keychain_group = Some(group.into());
+        self
+    }
+
+    /// The keychain group of the Apple app, if it was named.
+    #[must_use]
+    pub fn keychain_group(&self) -> Option<&str> {
+        self.keychain_group.as_deref()
     }
 
     /// The Apple apps.
@@ -157,6 +181,16 @@ impl Association {
         format!("{}/.well-known/assetlinks.json", self.origin)
     }
 
+    /// Where Google says what it sees at the host: the Digital Asset Links service, which devices go by.
+    #[must_use]
+    pub fn google_url(&self) -> String {
+        format!(
+            "https://digitalassetlinks.googleapis.com/v1/statements:list?source.web.site={}&relation={}",
+            self.origin,
+            links::HANDLE_ALL_URLS
+        )
+    }
+
     /// What says whom the host lets fetch its files.
     #[must_use]
     pub fn robots_url(&self) -> String {
@@ -174,6 +208,8 @@ impl Association {
     pub fn max_bytes(&self, url: &str) -> usize {
         if url == self.assetlinks_url() || url == self.robots_url() {
             links::MAX_BYTES
+        } else if url == self.google_url() {
+            google::MAX_BYTES
         } else if url == self.page_url() {
             interstitial::MAX_PAGE
         } else {
@@ -248,6 +284,16 @@ impl Association {
         links::check(self, &self.assetlinks_url(), fetched)
     }
 
+    /// Looks at what came from [`google_url`](Self::google_url), for the Android app that was named; `None` without one.
+    #[must_use]
+    pub fn check_google(&self, fetched: &Fetched) -> Option<Finding> {
+        google::check(
+            self,
+            &format!("{} at digitalassetlinks.googleapis.com", self.origin),
+            fetched,
+        )
+    }
+
     /// Looks at what came from [`robots_url`](Self::robots_url): whether it keeps Google away from assetlinks.json.
     #[must_use]
     pub fn check_robots(&self, fetched: &Fetched) -> Option<Finding> {
@@ -271,6 +317,18 @@ fn literal(path: &str) -> String {
 #[must_use]
 pub fn unreadable(subject: &str, why: &str) -> Finding {
     Finding::new(finding::Check::AppFileUnreadable, subject, why)
+}
+
+/// That an app names rules for backups which are not to be seen, as a finding.
+///
+/// ```
+/// use gatepass::association::backup_rules_unseen;
+///
+/// assert_eq!(backup_rules_unseen("AndroidManifest.xml", "@xml/rules").code(), "backup_rules_unseen");
+/// ```
+#[must_use]
+pub fn backup_rules_unseen(subject: &str, found: &str) -> Finding {
+    Finding::new(finding::Check::BackupRulesUnseen, subject, found)
 }
 
 /// Whether a pattern fits the whole text.
