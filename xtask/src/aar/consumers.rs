@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -215,12 +215,16 @@ fn jvm(place: &Place, made: &Made, jars: &Jars) -> Result<()> {
 }
 
 /// The test server, for as long as this lives.
-struct Server(Child);
+struct Server {
+    child: Child,
+    /// Kept open: it ends when nobody reads what it says.
+    said: Option<BufReader<ChildStdout>>,
+}
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
@@ -228,13 +232,19 @@ fn serve(program: &Path) -> Result<(Server, String)> {
     let mut command = std::process::Command::new(program);
     command.args(["serve", "--port", "0"]).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::inherit());
-    let mut server = Server(command.spawn().context("the test server does not start")?);
-    let output = server.0.stdout.take().context("no output")?;
-    for line in BufReader::new(output).lines() {
-        let line = line?;
+    let mut server = Server {
+        child: command.spawn().context("the test server does not start")?,
+        said: None,
+    };
+    let output = server.child.stdout.take().context("no output")?;
+    let said = server.said.insert(BufReader::new(output));
+    let mut line = String::new();
+    while said.read_line(&mut line)? > 0 {
         if let Some((_, url)) = line.split_once(" at ") {
-            return Ok((server, url.trim().to_owned()));
+            let url = url.trim().to_owned();
+            return Ok((server, url));
         }
+        line.clear();
     }
     bail!("the test server does not say where it is")
 }
@@ -271,6 +281,8 @@ fn android(place: &Place, made: &Made, jars: &Jars) -> Result<()> {
     }
     line(format!("-outjars '{}'", shrunk.display()));
     line(format!("-libraryjars '{}'", jars.framework.display()));
+    // android-all leaves Java's own classes out.
+    line("-libraryjars <java.home>/jmods/java.base.jmod(!**.jar;!module-info.class)".to_owned());
     line(format!("-include '{}'", aar.join("proguard.txt").display()));
     // As R8 does it for an app, and as hard: everything is renamed but what is kept.
     line("-keep class Caller { public static void main(java.lang.String[]); }".to_owned());

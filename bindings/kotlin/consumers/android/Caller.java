@@ -5,7 +5,6 @@ import android.content.Context;
 import io.gatepass.Gatepass;
 import io.gatepass.GatepassAndroid;
 import io.gatepass.GatepassConfig;
-import io.gatepass.GatepassException;
 import io.gatepass.Session;
 import io.gatepass.SignInOptions;
 import java.util.concurrent.CompletableFuture;
@@ -30,8 +29,9 @@ public final class Caller {
         try {
             new Gatepass(config);
             throw new AssertionError("taken");
-        } catch (GatepassException e) {
-            System.out.println(e.getClass().getName() + ": " + e.getCode());
+        } catch (Exception e) {
+            // To Java every exception of Kotlin's is a surprise.
+            System.out.println(e.getClass().getName() + ": " + ((io.gatepass.GatepassException) e).getCode());
         }
         config.setRedirect("https://app.example.com/callback");
         Gatepass gatepass = new Gatepass(config);

@@ -21,6 +21,7 @@ public final class Consumer {
         Gatepass gatepass = GatepassJvm.create(
             "com.example.consumer", issuer, "gatepass-test", "http://127.0.0.1/callback", issuer, config -> {
                 config.setStorage(SessionStorage.memory());
+                config.setScopes(java.util.Arrays.asList("openid", "profile", "offline_access"));
                 config.allowHttpOnLoopback(AllowHttpOnLoopback.INSTANCE);
                 return kotlin.Unit.INSTANCE;
             });
