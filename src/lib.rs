@@ -22,9 +22,9 @@ pub mod test_server;
 #[cfg(feature = "encrypted-file")]
 pub use adapters::encrypted_file::EncryptedFileStorage;
 #[cfg(feature = "encrypted-file")]
-pub use adapters::file_lock::FileLock;
+pub use adapters::file_key::FileKey;
 #[cfg(feature = "encrypted-file")]
-pub use adapters::key_file::FileKey;
+pub use adapters::file_lock::FileLock;
 #[cfg(feature = "keyring")]
 #[cfg(not(any(target_os = "android", target_os = "ios")))]
 pub use adapters::keychain::{KeychainStorage, KeychainStorageBuilder};

@@ -139,7 +139,7 @@ impl std::io::Write for SecretBuffer {
 }
 
 /// Overwrites the stack below the caller, where ciphers and digests have left what they worked on.
-#[cfg(feature = "encrypted-file")]
+#[cfg(feature = "sealed-file")]
 #[inline(never)]
 pub(crate) fn scrub_stack() {
     let mut below = [0_u8; 16 * 1024];

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::file_key::{self, FileKey, RFC_9106, Trouble};
 use super::file_lock::create_private;
 use super::file_storage::FileStorage;
-use super::key_file::{self, FileKey, Kdf, RFC_9106, Trouble};
+use super::key_file::Kdf;
 use super::sealing::{DataKey, Sealed};
 use crate::error::{Error, ErrorKind, Result, Stage};
 use crate::ports::{
@@ -64,7 +65,7 @@ impl EncryptedFileStorage {
                 )))
             })?;
         let files = FileStorage::new(directory);
-        let data_key = key_file::data_key(&files, key, kdf).map_err(|trouble| match trouble {
+        let data_key = file_key::data_key(&files, key, kdf).map_err(|trouble| match trouble {
             Trouble::Storage(failure) => storage(&failure),
             Trouble::WrongKey(why) => Error::new(
                 ErrorKind::Configuration,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::adapters::memory::MemoryStorage;
+use crate::adapters::platform_key::platform_key_storage;
 use crate::error::{Error, ErrorKind, Result, Stage};
-use crate::ports::SecureStorage;
+use crate::ports::{KeyWrap, SecureStorage};
 
 /// Storage that may be built in.
 pub(crate) enum BuiltInStorage {
@@ -15,11 +16,16 @@ pub(crate) enum BuiltInStorage {
         app_id: String,
         directory: Option<String>,
     },
+    /// Sealed files whose key the platform's keystore wraps.
+    PlatformKey {
+        directory: String,
+        wrap: Arc<dyn KeyWrap>,
+    },
     /// Encrypted files (`encrypted-file`).
     #[cfg(feature = "encrypted-file")]
     EncryptedFiles {
         directory: String,
-        key: crate::adapters::key_file::FileKey,
+        key: crate::adapters::file_key::FileKey,
     },
 }
 
@@ -29,7 +35,7 @@ impl BuiltInStorage {
         #[cfg(feature = "encrypted-file")]
         return Ok(Self::EncryptedFiles {
             directory,
-            key: crate::adapters::key_file::FileKey::Passphrase(crate::secret::Secret::new(text)),
+            key: crate::adapters::file_key::FileKey::Passphrase(crate::secret::Secret::new(text)),
         });
         #[cfg(not(feature = "encrypted-file"))]
         {
@@ -45,7 +51,7 @@ impl BuiltInStorage {
         return match <[u8; 32]>::try_from(bytes.as_slice()) {
             Ok(bytes) => Ok(Self::EncryptedFiles {
                 directory,
-                key: crate::adapters::key_file::FileKey::Bytes(bytes),
+                key: crate::adapters::file_key::FileKey::Bytes(bytes),
             }),
             Err(_) => Err(Error::new(
                 ErrorKind::Configuration,
@@ -66,7 +72,7 @@ impl BuiltInStorage {
         #[cfg(feature = "encrypted-file")]
         return Ok(Self::EncryptedFiles {
             directory,
-            key: crate::adapters::key_file::FileKey::BesideTheRecords,
+            key: crate::adapters::file_key::FileKey::BesideTheRecords,
         });
         #[cfg(not(feature = "encrypted-file"))]
         {
@@ -79,6 +85,7 @@ impl BuiltInStorage {
         match self {
             Self::Memory => Ok(Arc::new(MemoryStorage::default())),
             Self::Keychain { app_id, directory } => keychain(app_id, directory),
+            Self::PlatformKey { directory, wrap } => Ok(platform_key_storage(directory.into(), wrap)),
             #[cfg(feature = "encrypted-file")]
             Self::EncryptedFiles { directory, key } => {
                 let files = crate::adapters::encrypted_file::EncryptedFileStorage::open(directory, key)?;

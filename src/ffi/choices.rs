@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::http::{FfiHttpTransport, ForeignHttp};
+use super::key_wrap::{FfiKeyWrap, ForeignKeyWrap};
 use super::storage::{FfiSecureStorage, ForeignStorage};
 use crate::client::ClientBuilder;
 use crate::client::built_in::BuiltInStorage;
@@ -45,6 +46,13 @@ pub(crate) enum FfiStorage {
         /// Their key.
         key: FfiFileKey,
     },
+    /// In sealed files whose key the platform's keystore wraps.
+    PlatformKey {
+        /// Where the files are.
+        directory: String,
+        /// What wraps their key.
+        wrap: Arc<dyn FfiKeyWrap>,
+    },
     /// In memory: they end with the process.
     Memory,
 }
@@ -82,6 +90,10 @@ impl FfiStorage {
             Self::Platform { storage } => return Ok(Arc::new(ForeignStorage::new(storage)?)),
             Self::Memory => BuiltInStorage::Memory,
             Self::Keychain { app_id, directory } => BuiltInStorage::Keychain { app_id, directory },
+            Self::PlatformKey { directory, wrap } => BuiltInStorage::PlatformKey {
+                directory,
+                wrap: Arc::new(ForeignKeyWrap(wrap)),
+            },
             Self::EncryptedFile { directory, key } => match key {
                 FfiFileKey::Passphrase { text } => BuiltInStorage::by_passphrase(directory, text)?,
                 FfiFileKey::Bytes { bytes } => BuiltInStorage::by_bytes(directory, bytes)?,

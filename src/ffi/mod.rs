@@ -41,6 +41,7 @@ mod config;
 mod conformance;
 mod error;
 mod http;
+mod key_wrap;
 mod listener;
 mod live;
 mod session;

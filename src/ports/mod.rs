@@ -12,6 +12,8 @@ use std::sync::Arc;
 mod clock;
 mod events;
 pub(crate) mod http;
+#[cfg(feature = "sealed-file")]
+mod key_wrap;
 mod process_lock;
 mod random;
 mod signing_key;
@@ -22,6 +24,8 @@ mod user_agent;
 pub use self::clock::Clock;
 pub use self::events::{EventSink, NoEvents, SessionEvent, SessionId};
 pub use self::http::{HttpFailure, HttpFailureReason, HttpRequest, HttpResponse, HttpTransport};
+#[cfg(feature = "sealed-file")]
+pub(crate) use self::key_wrap::KeyWrap;
 pub use self::process_lock::{LockFailure, LockGuard, ProcessLock};
 pub use self::random::{Random, RandomFailure};
 pub use self::signing_key::{SigningFailure, SigningKey};

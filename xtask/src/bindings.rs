@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use camino::Utf8PathBuf;
@@ -35,7 +36,9 @@ pub(crate) struct BindgenArguments {
 /// `cargo xtask bindgen`: builds and generates for every language.
 pub(crate) fn bindgen(place: &Place, arguments: &BindgenArguments) -> Result<()> {
     let library = build_library(place, &arguments.features)?;
-    run::step("Kotlin", || generate_kotlin(place, &library))?;
+    run::step("Kotlin", || {
+        generate_kotlin(place, &library, &place.bindings().join("kotlin"))
+    })?;
     run::step("Swift", || generate_swift(place, &library))?;
     println!("  in {}", place.bindings().display());
     Ok(())
@@ -47,29 +50,64 @@ pub(crate) fn build_for_tests(place: &Place) -> Result<()> {
     bindgen(place, &BindgenArguments { features })
 }
 
-/// Builds the shared library, unstripped (bindgen reads the metadata that stripping removes), and copies it
-/// to where the tests load it from.
-fn build_library(place: &Place, features: &str) -> Result<PathBuf> {
-    let mut command = run::program(
-        "cargo",
-        [
-            "rustc",
-            "-p",
-            CRATE,
-            "--lib",
-            "--crate-type",
-            "cdylib",
-            "--no-default-features",
-        ],
-    );
-    command.args(["--features", features]).current_dir(&place.root);
-    run::shown(command)?;
+/// For users: the library for this machine without the test server, and its Kotlin, into `bindings/` of a folder.
+pub(crate) fn build_for_jvm(place: &Place, work: &Path) -> Result<()> {
+    let features = "uniffi,http,keyring,loopback";
+    let mut command = cdylib(place, features);
+    command.arg("--release");
+    run::quiet(command)?;
+    let built = place.cargo_target().join("release").join(library_name());
+    let folder = work.join("bindings");
+    // Before it is stripped, which takes away what bindgen reads.
+    generate_kotlin(place, &built, &folder.join("kotlin"))?;
+    let jar = emptied(folder.join("jar"))?.join(jna_platform());
+    fs::create_dir_all(&jar).with_context(|| format!("creating {}", jar.display()))?;
+    let packed = jar.join(library_name());
+    fs::copy(&built, &packed).with_context(|| format!("copying {}", built.display()))?;
+    if cfg!(unix) && which::which("strip").is_ok() {
+        let mut strip = run::program(
+            "strip",
+            if cfg!(target_os = "macos") {
+                ["-x"]
+            } else {
+                ["--strip-unneeded"]
+            },
+        );
+        strip.arg(&packed);
+        run::quiet(strip)?;
+    }
+    Ok(())
+}
 
-    let name = format!(
+/// The command that builds the shared library.
+fn cdylib(place: &Place, features: &str) -> Command {
+    let arguments = [
+        "rustc",
+        "-p",
+        CRATE,
+        "--lib",
+        "--crate-type",
+        "cdylib",
+        "--no-default-features",
+    ];
+    let mut command = run::program("cargo", arguments);
+    command.args(["--features", features]).current_dir(&place.root);
+    command
+}
+
+fn library_name() -> String {
+    format!(
         "{}{CRATE}{}",
         std::env::consts::DLL_PREFIX,
         std::env::consts::DLL_SUFFIX
-    );
+    )
+}
+
+/// Builds the shared library, unstripped (bindgen reads the metadata that stripping removes), and copies it
+/// to where the tests load it from.
+fn build_library(place: &Place, features: &str) -> Result<PathBuf> {
+    run::shown(cdylib(place, features))?;
+    let name = library_name();
     let built = place.cargo_target().join("debug").join(&name);
     let native = place.bindings().join("native");
     fs::create_dir_all(&native).with_context(|| format!("creating {}", native.display()))?;
@@ -97,8 +135,8 @@ fn jna_platform() -> String {
     format!("{system}-{machine}")
 }
 
-fn generate_kotlin(place: &Place, library: &Path) -> Result<()> {
-    let out_dir = emptied(place.bindings().join("kotlin"))?;
+fn generate_kotlin(place: &Place, library: &Path, out_dir: &Path) -> Result<()> {
+    let out_dir = emptied(out_dir.to_path_buf())?;
     generate(GenerateOptions {
         languages: vec![TargetLanguage::Kotlin],
         source: utf8(library)?,

@@ -1,13 +1,15 @@
 //! The project's chores that are too long for a one-liner: `cargo xtask setup`, `test`, `bench`, `fuzz`,
-//! `simulate`, `soak`, `planted`, `bindgen`, `crates`, `sbom`.
+//! `simulate`, `soak`, `planted`, `bindgen`, `aar`, `crates`, `sbom`.
 //!
-//! Data flows `main` → one chore (`setup`, `test`, `bench`, `fuzz`, `simulate`, `soak`, `planted`, `bindings`, `supply`) →
+//! Data flows `main` → one chore (`setup`, `test`, `bench`, `fuzz`, `simulate`, `soak`, `planted`, `bindings`, `aar`,
+//! `supply`) →
 //! `run`, which starts the programs. What differs between machines (Debian's packages, where Swift lives) is in `debian` and
 //! `swift`.
 
 // A chore talks to the person who started it: its output is its product, not a stray debug line.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod aar;
 mod bench;
 mod bindings;
 mod debian;
@@ -56,6 +58,8 @@ enum Chore {
     Soak(soak::SoakArguments),
     /// Build the shared library and generate its Kotlin and Swift into target/bindings.
     Bindgen(bindings::BindgenArguments),
+    /// Build what Kotlin apps get into a Maven repository in target/maven, and try it as they would.
+    Aar(aar::AarArguments),
     /// Count the crates in the builds that people ship, and fail if there are more than agreed on in .ci/crates.
     Crates,
     /// Write a bill of materials (CycloneDX) for each of those builds into target/sbom.
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Chore::Planted(arguments) => planted::planted(&place, &arguments),
         Chore::Soak(arguments) => soak::soak(&place, &arguments),
         Chore::Bindgen(arguments) => bindings::bindgen(&place, &arguments).map(|()| true),
+        Chore::Aar(arguments) => aar::aar(&place, &arguments).map(|()| true),
         Chore::Crates => supply::crates(&place),
         Chore::Sbom => supply::sbom(&place).map(|()| true),
     });

@@ -89,6 +89,13 @@ pub(crate) fn program<const N: usize>(name: &str, arguments: [&str; N]) -> Comma
     command
 }
 
+/// A property for Maven.
+pub(crate) fn property(name: &str, value: &std::path::Path) -> std::ffi::OsString {
+    let mut text = std::ffi::OsString::from(format!("-D{name}="));
+    text.push(value);
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -187,8 +187,11 @@ fn kotlin(place: &Place) -> Result<()> {
     // transfer lines are the noise, and they have a switch of their own.
     let mut command = run::program("mvn", ["-B", "--no-transfer-progress", "test", "-f"]);
     command.arg(place.at("bindings/kotlin/pom.xml"));
-    command.arg(property("gatepass.generated", &place.bindings().join("kotlin")));
-    command.arg(property("gatepass.library", &place.library_for_jar()));
+    command.arg(run::property(
+        "gatepass.generated",
+        &place.bindings().join("kotlin"),
+    ));
+    command.arg(run::property("gatepass.library", &place.library_for_jar()));
     command.current_dir(&place.root);
     run::shown(command)?;
     match interop_readiness(place) {
@@ -219,12 +222,6 @@ fn kotlin_interop(place: &Place) -> Result<()> {
         .env("GATEPASS_KOTLIN", classpath)
         .env("CHROMIUM", steps::browser()?);
     run::shown(command)
-}
-
-fn property(name: &str, value: &Path) -> std::ffi::OsString {
-    let mut text = std::ffi::OsString::from(format!("-D{name}="));
-    text.push(value);
-    text
 }
 
 fn swift_readiness(place: &Place) -> Readiness {

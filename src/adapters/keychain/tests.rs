@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::adapters::encrypted_file::EncryptedFileStorage;
-use crate::adapters::key_file::FileKey;
+use crate::adapters::file_key::FileKey;
 use crate::ports::conformance;
 
 /// Far longer than anything takes here.

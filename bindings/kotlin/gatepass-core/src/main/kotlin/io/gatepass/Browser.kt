@@ -28,9 +28,14 @@ public interface Browser {
 }
 
 /** Why a browser could not do its part. */
-public class BrowserFailure(
+public class BrowserFailure @JvmOverloads constructor(
     /** What it was. */
     public val reason: Reason,
+    /**
+     * What to do about it, for [Reason.ASSOCIATION_MISSING] and [Reason.CONFIGURATION]. It becomes the text of the exception
+     * that the app sees, so it holds nothing of the URL that was shown.
+     */
+    public val advice: String = "",
 ) : Exception(reason.name) {
     /** What it was. */
     public enum class Reason {
@@ -42,6 +47,12 @@ public class BrowserFailure(
 
         /** The browser ended at an error page of the server, and will not come back. */
         REFUSED,
+
+        /** The platform does not accept the association between the app and the host of its redirect. */
+        ASSOCIATION_MISSING,
+
+        /** The app is not set up for its redirect. */
+        CONFIGURATION,
 
         /** Something else on the platform. */
         FAILED,
@@ -62,6 +73,8 @@ internal class ForeignBrowser(private val browser: Browser) : FfiUserAgent {
             BrowserFailure.Reason.CANCELLED -> FfiUserAgentFailure.Cancelled()
             BrowserFailure.Reason.NO_BROWSER -> FfiUserAgentFailure.NoBrowser()
             BrowserFailure.Reason.REFUSED -> FfiUserAgentFailure.Refused()
+            BrowserFailure.Reason.ASSOCIATION_MISSING -> FfiUserAgentFailure.AssociationMissing(e.advice)
+            BrowserFailure.Reason.CONFIGURATION -> FfiUserAgentFailure.Configuration(e.advice)
             BrowserFailure.Reason.FAILED -> FfiUserAgentFailure.Failed()
         }
     } catch (e: Throwable) {

@@ -39,6 +39,9 @@ import kotlinx.coroutines.future.future
  * The modules for the platforms make it: the function `Gatepass` of `gatepass-jvm`.
  */
 public class Gatepass @GatepassPlatformApi constructor(config: GatepassConfig) : AutoCloseable {
+    /** What opens pages for this client; `null` where the native library does. */
+    @GatepassPlatformApi
+    public val browser: Browser? = config.browser
     internal val clock: TokenClock = config.tokenClock
     private val published = Published(clock)
     private val sessions = ConcurrentHashMap<String, Known>()

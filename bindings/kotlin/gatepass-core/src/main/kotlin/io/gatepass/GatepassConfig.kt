@@ -63,6 +63,11 @@ public class GatepassConfig(
     @GatepassPlatformApi
     public var tokenClock: TokenClock = SystemTokenClock
 
+    /** Whether a private-use scheme may come back as a link that any app can claim. */
+    @GatepassPlatformApi
+    public var schemeMayBeHijacked: Boolean = false
+        private set
+
     private val apis = ArrayList<FfiApi>()
     private var policy = FfiTransportPolicy.HTTPS_ONLY
     private var signInTimeoutMillis: ULong? = null
@@ -80,6 +85,16 @@ public class GatepassConfig(
     /** How long a sign-in may take until its redirect is back; 15 minutes unless set. */
     public fun signInTimeout(amount: Long, unit: TimeUnit): GatepassConfig {
         signInTimeoutMillis = unit.toMillis(amount.coerceAtLeast(0)).toULong()
+        return this
+    }
+
+    /**
+     * Lets a redirect with a private-use scheme come back through a browser that does not keep it to this app: on Android one
+     * without Auth Tab. Any app can claim the scheme, and then the user's sign-in ends there (RFC 8252 §8.4; PKCE keeps the
+     * code useless to it).
+     */
+    public fun allowHijackableScheme(@Suppress("UNUSED_PARAMETER") allowed: AllowHijackableScheme): GatepassConfig {
+        schemeMayBeHijacked = true
         return this
     }
 
@@ -107,6 +122,9 @@ public class GatepassConfig(
         },
     )
 }
+
+/** Says that a scheme which any app can claim is meant: a word for reviewers to find. */
+public object AllowHijackableScheme
 
 /** Says that http on loopback is meant: a word for reviewers to find. */
 public object AllowHttpOnLoopback

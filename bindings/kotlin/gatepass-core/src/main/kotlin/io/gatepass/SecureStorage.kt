@@ -4,6 +4,7 @@ package io.gatepass
 
 import io.gatepass.ffi.FfiCommitOutcome
 import io.gatepass.ffi.FfiFileKey
+import io.gatepass.ffi.FfiKeyWrap
 import io.gatepass.ffi.FfiSecureStorage
 import io.gatepass.ffi.FfiStorage
 import io.gatepass.ffi.FfiStorageFailure
@@ -34,6 +35,11 @@ public class SessionStorage internal constructor(internal val ffi: FfiStorage) {
         @JvmStatic
         public fun encryptedFiles(directory: String, key: FileKey): SessionStorage =
             SessionStorage(FfiStorage.EncryptedFile(directory, key.ffi))
+
+        /** In sealed files in a directory, whose key is wrapped by the platform's keystore. Does no I/O before the first use. */
+        @GatepassPlatformApi
+        public fun wrapped(directory: String, wrap: KeyWrap): SessionStorage =
+            SessionStorage(FfiStorage.PlatformKey(directory, ForeignKeyWrap(wrap)))
 
         /** In memory: sessions end with the process, or with the [Gatepass] that they belong to. */
         @JvmStatic
@@ -159,6 +165,30 @@ public class StorageFailure(
     }
 }
 
+/**
+ * Wraps and unwraps a key of 32 bytes with one that never leaves the platform's keystore. Called from threads of the core's
+ * own: it may block, and must not ask the user.
+ *
+ * [StorageFailure.Reason.LOST] gives up what was wrapped: only where the key of the keystore is gone for good, or is another
+ * one. A keystore that is locked throws [StorageFailure.Reason.LOCKED]; any other exception counts as
+ * [StorageFailure.Reason.FAILED], and is tried again.
+ */
+@GatepassPlatformApi
+public interface KeyWrap {
+    /** Wraps a key; makes the wrapping key where there is none, or none that still works. */
+    public fun wrap(key: ByteArray): ByteArray
+
+    /** Unwraps it. */
+    public fun unwrap(wrapped: ByteArray): ByteArray
+}
+
+/** The core's port, by way of the platform's keystore. */
+internal class ForeignKeyWrap(private val wrap: KeyWrap) : FfiKeyWrap {
+    override fun wrap(key: ByteArray): ByteArray = asking { wrap.wrap(key) }
+
+    override fun unwrapKey(wrapped: ByteArray): ByteArray = asking { wrap.unwrap(wrapped) }
+}
+
 /** The core's port, by way of the app's. */
 internal class ForeignStorage(private val storage: SecureStorage) : FfiSecureStorage {
     override fun load(key: String): FfiStored? = asking { storage.load(key)?.toFfi() }
@@ -176,19 +206,19 @@ internal class ForeignStorage(private val storage: SecureStorage) : FfiSecureSto
     override fun device(): String? = asking { storage.device }
 
     override fun place(): String = asking { storage.place }
+}
 
-    private inline fun <T> asking(ask: () -> T): T = try {
-        ask()
-    } catch (e: StorageFailure) {
-        throw when (e.reason) {
-            StorageFailure.Reason.LOCKED -> FfiStorageFailure.Locked()
-            StorageFailure.Reason.LOST -> FfiStorageFailure.Lost()
-            StorageFailure.Reason.FAILED -> FfiStorageFailure.Failed()
-        }
-    } catch (e: Throwable) {
-        // An Error too, which the generated code does not catch.
-        throw FfiStorageFailure.Unexpected()
+private inline fun <T> asking(ask: () -> T): T = try {
+    ask()
+} catch (e: StorageFailure) {
+    throw when (e.reason) {
+        StorageFailure.Reason.LOCKED -> FfiStorageFailure.Locked()
+        StorageFailure.Reason.LOST -> FfiStorageFailure.Lost()
+        StorageFailure.Reason.FAILED -> FfiStorageFailure.Failed()
     }
+} catch (e: Throwable) {
+    // An Error too, which the generated code does not catch.
+    throw FfiStorageFailure.Unexpected()
 }
 
 private fun StoredRecord.toFfi() = FfiStored(bytes, generation.toULong())

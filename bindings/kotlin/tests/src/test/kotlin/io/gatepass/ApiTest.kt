@@ -11,12 +11,14 @@ import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 
+private val MODULES = listOf("gatepass-core", "gatepass-jvm", "gatepass-android", "gatepass-okhttp")
+
 class ApiTest {
     private val project = File(System.getProperty("gatepass.kotlin"))
 
     @Test
     fun `the API is what its dump says`() {
-        for (module in listOf("gatepass-core", "gatepass-jvm", "gatepass-okhttp")) {
+        for (module in MODULES) {
             val classes = File(System.getProperty("gatepass.built"), "$module/classes")
             val files = classes.walk().filter { it.extension == "class" }.toList()
             assertTrue(files.isNotEmpty(), "$classes")
@@ -33,7 +35,7 @@ class ApiTest {
     @Test
     fun `every public name says what it is`() {
         val silent = ArrayList<String>()
-        for (module in listOf("gatepass-core", "gatepass-jvm", "gatepass-okhttp")) {
+        for (module in MODULES) {
             for (file in File(project, "$module/src/main").walk().filter { it.extension == "kt" }) {
                 var above = ""
                 file.readLines().forEachIndexed { number, line ->
