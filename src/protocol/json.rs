@@ -255,7 +255,7 @@ const TOO_DEEP: &str = "too deep";
 const OUT_OF_RANGE: &str = "number out of range";
 
 /// What becomes of a name that comes twice.
-trait Repeated {
+pub(crate) trait Repeated {
     /// A name that was there before: whether to read on.
     fn again<E: serde::de::Error>(&mut self, name: &str) -> Result<(), E>;
     /// And its second value has been read: what the first becomes.
@@ -265,7 +265,7 @@ trait Repeated {
     fn leave(&mut self) {}
 }
 
-enum Step<'a> {
+pub(crate) enum Step<'a> {
     Item(usize),
     Name(&'a str),
 }
@@ -300,61 +300,11 @@ impl Repeated for Void {
     }
 }
 
-/// The first is kept, and the place told, as `applinks.details[0].appIDs`: in a file that somebody wrote by hand the rest is
-/// worth a look, too.
+/// As [`value_of`], for files that everybody may see: what becomes of names that come twice is for the caller to say. The error
+/// may quote the text.
 #[cfg(feature = "association")]
-#[derive(Default)]
-struct Told {
-    path: String,
-    /// How long the path was at each step before it.
-    steps: Vec<usize>,
-    places: Vec<String>,
-}
-
-/// More repeated names than this are not told.
-#[cfg(feature = "association")]
-const MAX_TOLD: usize = 5;
-
-#[cfg(feature = "association")]
-impl Repeated for Told {
-    fn again<E>(&mut self, name: &str) -> Result<(), E> {
-        if self.places.len() < MAX_TOLD {
-            self.enter(Step::Name(name));
-            self.places.push(self.path.clone());
-            self.leave();
-        }
-        Ok(())
-    }
-
-    fn settle(&mut self, _: &mut Value, _: Value) {}
-
-    fn enter(&mut self, step: Step<'_>) {
-        self.steps.push(self.path.len());
-        match step {
-            Step::Item(at) => self.path.push_str(&format!("[{at}]")),
-            Step::Name(name) => {
-                if !self.path.is_empty() {
-                    self.path.push('.');
-                }
-                self.path.push_str(name);
-            }
-        }
-    }
-
-    fn leave(&mut self) {
-        self.path.truncate(self.steps.pop().unwrap_or_default());
-    }
-}
-
-/// One value of any kind that fills the text, and where names come twice in it; of these the first is kept. The error says
-/// where it goes wrong, and may quote the text: for files that everybody may see.
-#[cfg(feature = "association")]
-pub(crate) fn read_telling(text: &str) -> Result<(Value, Vec<String>), String> {
-    let mut told = Told::default();
-    match value_of(text.as_bytes(), &mut told) {
-        Ok(mut value) => Ok((value.0.take(), told.places)),
-        Err(error) => Err(error.to_string()),
-    }
+pub(crate) fn public_value_of(bytes: &[u8], repeated: &mut impl Repeated) -> serde_json::Result<Value> {
+    value_of(bytes, repeated).map(|mut value| value.0.take())
 }
 
 /// The one value that the bytes are.
@@ -831,19 +781,6 @@ mod tests {
         );
         assert_eq!(object.get("d"), Some(&serde_json::json!({ "e": null })));
         assert!(Object::salvage(b"{} x").is_err());
-    }
-
-    #[cfg(feature = "association")]
-    #[test]
-    fn of_repeated_names_the_place_can_be_told() {
-        let text = r#"{"a":{"b":[1,{"c":1,"c":2}]},"a":3,"":{"":1,"":2}}"#;
-        let (value, places) = read_telling(text).unwrap();
-        assert_eq!(value["a"], serde_json::json!({ "b": [1, { "c": 1 }] }));
-        assert_eq!(places, ["a.b[1].c", "a", ""]);
-        let many: Vec<String> = (0..20).map(|n| format!("\"{}\":1", n / 2)).collect();
-        let (_, places) = read_telling(&format!("{{{}}}", many.join(","))).unwrap();
-        assert_eq!(places.len(), MAX_TOLD);
-        assert!(read_telling("[1] x").is_err() && read_telling(&"[".repeat(1000)).is_err());
     }
 
     #[test]

@@ -7,11 +7,11 @@ use crate::doctor_files::{archive_of, doctor, entitlements, manifest, with};
 use crate::support::World;
 
 const GOOD_RULES: &str = r#"<data-extraction-rules>
-  <cloud-backup><exclude domain="file" path="gatepass/"/><exclude domain="sharedpref" path="gatepass.xml"/></cloud-backup>
+  <cloud-backup><exclude domain="root" path="no_backup/gatepass/"/></cloud-backup>
   <device-transfer><include domain="file" path="pictures"/></device-transfer>
 </data-extraction-rules>"#;
 const HALF_RULES: &str = r#"<data-extraction-rules>
-  <cloud-backup><exclude domain="file" path="gatepass/"/><exclude domain="sharedpref" path="gatepass.xml"/></cloud-backup>
+  <cloud-backup><exclude domain="root" path="no_backup/gatepass/"/></cloud-backup>
 </data-extraction-rules>"#;
 const OLD_RULES: &str = r#"<full-backup-content><exclude domain="file" path="other"/></full-backup-content>"#;
 

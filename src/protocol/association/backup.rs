@@ -3,8 +3,8 @@
 use super::finding::{Check, Finding};
 use super::manifest::Element;
 
-/// What Gatepass keeps in the files of an app, besides what stands where no backup ever looks (`no_backup`).
-const PLACES: [(&str, &str); 2] = [("file", "gatepass"), ("sharedpref", "gatepass.xml")];
+/// Where Gatepass keeps sessions in an app (`noBackupFilesDir`), seen from the root of its data.
+const PLACE: (&str, &str) = ("root", "no_backup/gatepass");
 
 /// Whether a document is such rules, by its outermost element.
 ///
@@ -38,10 +38,10 @@ pub fn check_backup_rules(subject: &str, rules: &Element) -> Vec<Finding> {
         let taken = match rules {
             // Without a section everything is taken.
             None => Some(format!("no section {name}, so everything is taken")),
-            Some(rules) => PLACES
-                .iter()
-                .find(|(domain, path)| is_taken(rules, domain, path))
-                .map(|(domain, path)| format!("{name} takes {path} of the domain {domain}")),
+            Some(rules) => {
+                let (domain, path) = PLACE;
+                is_taken(rules, domain, path).then(|| format!("{name} takes {path} of the domain {domain}"))
+            }
         };
         findings.extend(taken.map(|found| Finding::new(Check::BackupRulesIncomplete, subject, found)));
     };
@@ -94,29 +94,20 @@ mod tests {
     #[test]
     fn pl_32_what_is_taken_and_what_is_not() {
         let rules = |children: &[Element]| Element::new("full-backup-content", Vec::new(), children.to_vec());
-        let (file, prefs) = (
-            rule("exclude", "file", "gatepass"),
-            rule("exclude", "sharedpref", "gatepass.xml"),
-        );
+        let own = rule("exclude", "root", "no_backup/gatepass");
         for (children, is_good) in [
             (vec![], false),
-            (vec![file.clone()], false),
-            (vec![file.clone(), prefs.clone()], true),
-            (
-                vec![rule("exclude", "file", "."), rule("exclude", "sharedpref", ".")],
-                true,
-            ),
-            (vec![rule("exclude", "file", "./gatepass/"), prefs.clone()], true),
-            (vec![rule("exclude", "file", "gate"), prefs.clone()], false),
-            (
-                vec![rule("exclude", "file", "gatepass/records"), prefs.clone()],
-                false,
-            ),
-            (vec![rule("exclude", "root", "."), prefs.clone()], false),
+            (vec![own.clone()], true),
+            (vec![rule("exclude", "root", ".")], true),
+            (vec![rule("exclude", "root", "no_backup")], true),
+            (vec![rule("exclude", "root", "./no_backup/gatepass/")], true),
+            (vec![rule("exclude", "root", "no_backup/gate")], false),
+            (vec![rule("exclude", "root", "no_backup/gatepass/records")], false),
+            (vec![rule("exclude", "file", ".")], false),
             (vec![rule("include", "file", "pictures")], true),
-            (vec![rule("include", "file", ".")], false),
-            (vec![rule("include", "file", "gatepass/records")], false),
-            (vec![rule("include", "file", "."), file], true),
+            (vec![rule("include", "root", ".")], false),
+            (vec![rule("include", "root", "no_backup/gatepass/records")], false),
+            (vec![rule("include", "root", "."), own], true),
         ] {
             let findings = check_backup_rules("rules", &rules(&children));
             assert_eq!(findings[0].code() == "backup_rules_good", is_good, "{children:?}");

@@ -508,9 +508,9 @@ checks! {
     ManifestQueries "manifest_queries" Warning
         "From Android 11 an app sees only browsers that it names in queries, so none with Custom Tabs is found."
         "Add an intent with the action android.support.customtabs.action.CustomTabsService to queries.";
-    ManifestBackup "manifest_backup" Warning
-        "A backup brings stored sessions to another device without the key that opens them."
-        "Exclude Gatepass's files in dataExtractionRules and fullBackupContent, or write android:allowBackup=\"false\".";
+    ManifestBackup "manifest_backup" Note
+        "Android leaves out what Gatepass stores by itself; tools that copy all of an app's data go by its rules, and the copy is of no use without its key."
+        "Name @xml/gatepass_data_extraction_rules in android:dataExtractionRules and @xml/gatepass_backup_rules in fullBackupContent, or write android:allowBackup=\"false\".";
     ManifestInternet "manifest_internet" Error
         "Without the permission INTERNET the app reaches no server."
         "Add <uses-permission android:name=\"android.permission.INTERNET\"/>.";
@@ -519,9 +519,9 @@ checks! {
         "Check the APK.";
     BackupRulesGood "backup_rules_good" Good
         "No backup brings a session to another device." "";
-    BackupRulesIncomplete "backup_rules_incomplete" Warning
-        "A backup brings stored sessions to another device without the key that opens them."
-        "Exclude the path gatepass of the domain file and gatepass.xml of sharedpref, in each section.";
+    BackupRulesIncomplete "backup_rules_incomplete" Note
+        "Android leaves out what Gatepass stores by itself; tools that copy all of an app's data go by these rules, and the copy is of no use without its key."
+        "Exclude the path no_backup/gatepass of the domain root, in each section.";
     BackupRulesUnseen "backup_rules_unseen" Note
         "The app has rules for backups, and what they say could not be seen here."
         "Check the APK or the app bundle, or the manifest where it stands beside res/xml.";
