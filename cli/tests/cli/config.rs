@@ -37,6 +37,7 @@ fn what_is_in_effect_and_where_it_is_from() {
             "client_id",
             "fingerprint",
             "issuer",
+            "keychain_group",
             "post_logout_redirect",
             "profile",
             "redirect",
