@@ -85,6 +85,12 @@ impl Keys {
                 "the platform's keystore does not give back what it wrapped",
             ));
         }
+        // It works again: then what it said before was not so, and nothing is lost.
+        if let Some(lost) = lost
+            && let Ok(key) = self.unwrap(lost.to_vec())
+        {
+            return Ok(key);
+        }
         let writing = self.files.write()?;
         let now = match self.wrapped() {
             Ok(now) => now,
@@ -169,6 +175,8 @@ mod tests {
         key: AtomicUsize,
         trouble: Mutex<Option<StorageFailure>>,
         unwrapped: AtomicUsize,
+        /// How often it says that a key is lost which is there.
+        forgets: AtomicUsize,
     }
 
     impl Keystore {
@@ -194,6 +202,11 @@ mod tests {
 
         fn unwrap(&self, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, StorageFailure> {
             let ours = self.answer()?;
+            let forgets = self.forgets.load(Ordering::Relaxed);
+            if forgets > 0 {
+                self.forgets.store(forgets - 1, Ordering::Relaxed);
+                return Err(StorageFailure::Lost("not found".to_owned()));
+            }
             self.unwrapped.fetch_add(1, Ordering::Relaxed);
             match wrapped.split_first() {
                 Some((key, rest)) if *key == ours => {
@@ -281,6 +294,19 @@ mod tests {
         assert!(matches!(outcome, Ok(CommitOutcome::Committed(_))), "{outcome:?}");
         for storage in [later, open(directory.path(), &keystore)] {
             assert_eq!(&storage.load(&name()).unwrap().unwrap().bytes[..], b"new");
+        }
+    }
+
+    #[test]
+    fn a_keystore_that_forgets_its_key_for_a_moment_loses_nothing() {
+        let (directory, keystore) = with_a_record();
+        let later = open(directory.path(), &keystore);
+        keystore.forgets.store(1, Ordering::Relaxed);
+        let other = RecordKey::new("session.y").unwrap();
+        let outcome = later.commit(&other, Generation::ABSENT, b"other");
+        assert!(matches!(outcome, Ok(CommitOutcome::Committed(_))), "{outcome:?}");
+        for storage in [later, open(directory.path(), &keystore)] {
+            assert_eq!(&storage.load(&name()).unwrap().unwrap().bytes[..], b"value");
         }
     }
 

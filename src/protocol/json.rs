@@ -265,6 +265,10 @@ pub(crate) trait Repeated {
     fn leave(&mut self) {}
 }
 
+#[cfg_attr(
+    not(feature = "association"),
+    allow(dead_code, reason = "only what is told of association files asks where")
+)]
 pub(crate) enum Step<'a> {
     Item(usize),
     Name(&'a str),

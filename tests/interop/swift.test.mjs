@@ -12,8 +12,8 @@ import { after, before, test } from 'node:test';
 import { openLogin, signIn, startBrowser } from './browser.mjs';
 import { CLIENT_ID, startProvider } from './provider.mjs';
 
-// One argument a line: the program may be in a root of its own.
-const COMMAND = process.env.GATEPASS_SWIFT?.split('\n');
+// Its words as JSON: the program may be in a root of its own.
+const COMMAND = process.env.GATEPASS_SWIFT && JSON.parse(process.env.GATEPASS_SWIFT);
 const FOLDERS = process.env.GATEPASS_SWIFT_FOLDERS;
 const LIMIT = { timeout: 120_000, skip: COMMAND ? false : 'the part `swift` runs this' };
 

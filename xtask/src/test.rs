@@ -278,12 +278,14 @@ fn swift_interop(place: &Place, program: &Path, environment: &[(&str, &OsStr)]) 
     std::fs::create_dir_all(&folders).with_context(|| format!("creating {}", folders.display()))?;
     let started = swift::command(place, &program.to_string_lossy(), &place.root, environment)?;
     let words = std::iter::once(started.get_program()).chain(started.get_args());
-    let lines: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    // As JSON: the words that enter a root are lines of shell among other things.
+    let words = serde_json::to_string(&words)?;
 
     let mut command = run::program("node", ["--test", "--test-reporter=spec", "swift.test.mjs"]);
     command.current_dir(place.at("tests/interop"));
     command
-        .env("GATEPASS_SWIFT", lines.join("\n"))
+        .env("GATEPASS_SWIFT", words)
         .env("GATEPASS_SWIFT_FOLDERS", &folders)
         .env("CHROMIUM", steps::browser()?)
         .envs(environment.iter().copied());

@@ -14,8 +14,8 @@
     ///   calls ``Gatepass/forgetEverything()`` at its first start.
     /// - Items are changed in place, never deleted and made anew.
     ///
-    /// An app and its extensions that name the same access group share the sessions. No lock is held between processes, so none
-    /// is held into suspension: each write is conditional.
+    /// An app and its extensions that name the same access group share the sessions. Each write is conditional; no lock is held
+    /// between processes, so let one of them refresh: two that do so at the same moment may both send the refresh token.
     public struct KeychainStorage: SecureStorage {
         private let records: KeychainRecords
 

@@ -39,13 +39,22 @@ internal class AndroidKeyPlace(private val context: Context) : KeyPlace {
     override fun verdict(e: Throwable): Verdict = when {
         e is KeyPermanentlyInvalidatedException -> Verdict.GONE
         e is UserNotAuthenticatedException -> Verdict.LOCKED
-        Level.has(Level.KEYSTORE_SAYS_WHY) -> KeystoreFailureSince33.of(e) ?: Verdict.UNKNOWN
-        // Before Android 13 nobody says more, and a key that cannot be read at all does not come back.
+        Level.has(Level.KEYSTORE_SAYS_WHY) -> KeystoreFailureSince33.of(e) ?: byWords(e)
+        else -> byWords(e)
+    }
+
+    /** Where the platform has no code for it: before Android 13, and where it lost the cause on the way. */
+    private fun byWords(e: Throwable): Verdict = when {
+        // A key that cannot be read at all does not come back.
         e is UnrecoverableKeyException && e.cause == null -> Verdict.GONE
+        generateSequence(e) { it.cause }.take(MOST_CAUSES).any { it.message?.contains(CORRUPT) == true } -> Verdict.GONE
         else -> Verdict.UNKNOWN
     }
 
     private companion object {
+        /** As Android 7 to 12 say it (`KM_ERROR_INVALID_KEY_BLOB`). */
+        const val CORRUPT = "Invalid key blob"
+        const val MOST_CAUSES = 16
         const val PROVIDER = "AndroidKeyStore"
         const val ALIAS = "io.gatepass.sessions"
     }

@@ -88,7 +88,7 @@ public class BrowserActivity : Activity() {
                 later.postDelayed(graceOver, order.millis)
             }
             is Order.Redirect -> {
-                visits.deliver(order.url)
+                visits.cameBack(name, order.url)
                 close()
             }
             is Order.End -> {

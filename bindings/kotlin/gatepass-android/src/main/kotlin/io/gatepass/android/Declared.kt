@@ -23,7 +23,8 @@ internal class Redirect private constructor(
 
     /** Whether a URL that came in goes here, whatever its query (RFC 3986 §6.2.2). */
     fun isTargetOf(url: String): Boolean {
-        val other = of(url)
+        // Queries hold what `java.net.URI` refuses and browsers send (`|`, `^`): they are the core's to judge.
+        val other = of(url.substringBefore('#').substringBefore('?'))
         return other != null && text.isNotEmpty() && other.scheme == scheme && other.host == host && other.path == path
     }
 

@@ -15,7 +15,7 @@ internal interface KeyPlace {
     /** Whether the user has unlocked the device since it started: before that no key of an app is there. */
     fun isUnlocked(): Boolean
 
-    /** The key; `null` if there certainly is none. */
+    /** The key; `null` if there is none, as far as the platform says. */
     fun find(): SecretKey?
 
     /** Makes the key, in place of one that is there. */
@@ -71,8 +71,9 @@ internal class KeystoreWrap(
 
     override fun unwrap(wrapped: ByteArray): ByteArray {
         val parts = Parts.of(wrapped) ?: throw StorageFailure(StorageFailure.Reason.LOST)
-        return patiently {
-            val wrapping = place.find() ?: throw StorageFailure(StorageFailure.Reason.LOST)
+        return patiently { last ->
+            // Before Android 12 a keystore that cannot be reached says that there is no key, too.
+            val wrapping = place.find() ?: throw if (last) StorageFailure(StorageFailure.Reason.LOST) else NotFound()
             val cipher = Cipher.getInstance(TRANSFORMATION)
             cipher.init(Cipher.DECRYPT_MODE, wrapping, GCMParameterSpec(128, parts.nonce))
             cipher.doFinal(parts.sealed)
@@ -101,8 +102,12 @@ internal class KeystoreWrap(
     private fun meaning(e: Throwable): Verdict = when {
         // What lies here was wrapped by another key: a backup, or a keystore that was reset.
         e is AEADBadTagException -> Verdict.GONE
+        e is NotFound -> Verdict.UNKNOWN
         else -> place.verdict(e)
     }
+
+    /** There is no key, says the keystore. */
+    private class NotFound : Exception()
 
     private class Parts(val nonce: ByteArray, val sealed: ByteArray) {
         companion object {

@@ -17,8 +17,11 @@ public class RedirectActivity : Activity() {
         // Browsers have been seen to send an intent with nothing in it.
         val url = intent?.data?.toString()
         if (url != null && savedInstanceState == null) {
-            Visits.ofThisProcess.deliver(url)
-            startActivity(BrowserActivity.close(this, null))
+            val visits = Visits.ofThisProcess
+            val visit = visits.deliver(url)
+            // The browser of a visit goes with its redirect, and what a process of before left open with any. The browser of
+            // another visit stays: this may be anybody's URL, and the core closes it when it has taken the redirect.
+            if (visit != null || !visits.isAnybodyWaiting()) startActivity(BrowserActivity.close(this, visit))
         }
         finish()
     }

@@ -28,7 +28,7 @@ internal class Visits {
 
     private val waiting = ConcurrentHashMap<String, Waiting>()
     private val clients = CopyOnWriteArrayList<() -> Client?>()
-    private var early: String? = null
+    private val early = ArrayDeque<String>()
 
     /** Begins a visit: its name, which no other process gives, and what it comes to: the redirect, or `null` where it went to a client. */
     fun begin(url: String, redirect: Redirect): Pair<String, CompletableDeferred<String?>> {
@@ -42,30 +42,52 @@ internal class Visits {
     /** Whether somebody still waits for the visit: not in a new process, and not after it was called off. */
     fun isWaitedFor(name: String): Boolean = waiting.containsKey(name)
 
+    /** Whether anybody waits for any visit. */
+    fun isAnybodyWaiting(): Boolean = waiting.isNotEmpty()
+
     fun end(name: String, failure: BrowserFailure) {
         waiting[name]?.end?.completeExceptionally(failure)
     }
 
     /** A client is there. What came before it was made is its own. */
     fun add(client: () -> Client?) {
-        clients.removeAll { it() == null }
-        clients += client
         val made = client() ?: return
-        val url = synchronized(this) { early?.takeIf { url -> made.redirects.any { it.isTargetOf(url) } }?.also { early = null } }
-        url?.let(made::resume)
+        val mine = synchronized(early) {
+            clients.removeAll { it() == null }
+            clients += client
+            val mine = early.filter { url -> made.redirects.any { it.isTargetOf(url) } }
+            early.removeAll(mine)
+            mine
+        }
+        mine.forEach(made::resume)
     }
 
-    /** A redirect came in, from the browser or from anybody. */
-    fun deliver(url: String) {
+    /** A redirect came in, from the browser or from anybody: the name of the visit that took it, if one did. */
+    fun deliver(url: String): String? {
         val state = stateOf(url)
-        val mine = waiting.values.firstOrNull { state != null && it.state == state && it.redirect.isTargetOf(url) }
-        if (mine != null && mine.end.complete(url)) return
-        val takers = clients.mapNotNull { it() }.filter { client -> client.redirects.any { it.isTargetOf(url) } }
-        if (takers.isEmpty()) {
-            // A new process, whose app makes its client later. One at most: a browser shows one page at a time.
-            synchronized(this) { early = url }
+        val mine = waiting.entries.firstOrNull { (_, visit) ->
+            state != null && visit.state == state && visit.redirect.isTargetOf(url)
+        }
+        if (mine != null && mine.value.end.complete(url)) return mine.key
+        val takers = synchronized(early) {
+            val takers = clients.mapNotNull { it() }.filter { client -> client.redirects.any { it.isTargetOf(url) } }
+            if (takers.isEmpty()) {
+                // A new process, whose app makes its client later.
+                early += url
+                while (early.size > MOST_EARLY) early.removeFirst()
+            }
+            takers
         }
         takers.forEach { it.resume(url) }
+        return null
+    }
+
+    /**
+     * The browser of this very visit came back with a redirect: whatever it shows, the visit is over, and its caller is told what the
+     * core makes of it.
+     */
+    fun cameBack(name: String, url: String) {
+        if (waiting[name]?.end?.complete(url) != true) deliver(url)
     }
 
     /** The `state` in a URL, of the authorization request or of the redirect. */
@@ -77,6 +99,9 @@ internal class Visits {
     }
 
     companion object {
+        /** Any app can send them; the latest are kept. */
+        private const val MOST_EARLY = 8
+
         /** Those of this process. */
         val ofThisProcess: Visits = Visits()
     }

@@ -70,6 +70,16 @@ class KeystoreWrapTest {
     }
 
     @Test
+    fun `a keystore that says for a moment that there is no key is asked again`() {
+        val wrapped = wrap.wrap(dataKey)
+        val kept = place.key
+        place.key = null
+        val back = KeystoreWrap(place, { place.key = kept })
+        assertArrayEquals(dataKey, back.unwrap(wrapped))
+        assertEquals(1, place.made)
+    }
+
+    @Test
     fun `trouble that passes is waited for`() {
         val wrapped = wrap.wrap(dataKey)
         place.failures = 4

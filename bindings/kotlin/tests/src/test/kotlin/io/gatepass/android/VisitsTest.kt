@@ -6,6 +6,7 @@ import io.gatepass.BrowserFailure
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
+import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
@@ -29,7 +30,7 @@ class VisitsTest {
         val client = Kept(listOf(redirect)).also { kept -> visits.add { kept } }
         val (name, end) = visits.begin(page, redirect)
         assertTrue(visits.isWaitedFor(name))
-        visits.deliver(back)
+        assertEquals(name, visits.deliver(back))
         assertEquals(back, end.await())
         assertFalse(visits.isWaitedFor(name))
         assertEquals(emptyList<String>(), client.resumed)
@@ -50,10 +51,10 @@ class VisitsTest {
             "::",
             "",
         )) {
-            visits.deliver(forged)
+            assertNull(visits.deliver(forged), "nobody's browser is closed for it")
             assertFalse(end.isCompleted, forged)
         }
-        assertTrue(visits.isWaitedFor(name))
+        assertTrue(visits.isWaitedFor(name) && visits.isAnybodyWaiting())
         // The core judges those that could be its own.
         assertEquals(4, client.resumed.size, "${client.resumed}")
     }
@@ -74,6 +75,34 @@ class VisitsTest {
         // Once.
         val second = Kept(listOf(redirect)).also { kept -> fresh.add { kept } }
         assertEquals(emptyList<String>(), second.resumed)
+    }
+
+    @Test
+    fun `what anybody sends before the client is made does not push out the redirect`() {
+        val fresh = Visits()
+        for (url in listOf("https://app.example.com/callback?error=forged", back, "com.example:/other", "::")) fresh.deliver(url)
+        val client = Kept(listOf(redirect)).also { kept -> fresh.add { kept } }
+        assertTrue(back in client.resumed, "${client.resumed}")
+    }
+
+    @Test
+    fun `a query with characters that are no URI's is the core's to judge`() = runBlocking<Unit> {
+        val (_, end) = visits.begin(page, redirect)
+        val odd = "$back&scope=a|b^{c}`%zz"
+        visits.deliver(odd)
+        assertEquals(odd, end.await())
+    }
+
+    @Test
+    fun `a tab that hands a redirect back ends its visit, whatever it shows`() = runBlocking<Unit> {
+        val client = Kept(listOf(redirect)).also { kept -> visits.add { kept } }
+        val (name, end) = visits.begin(page, redirect)
+        val other = "https://app.example.com/callback?error=x"
+        visits.cameBack(name, other)
+        assertEquals(other, end.await())
+        assertFalse(visits.isAnybodyWaiting())
+        visits.cameBack(name, back)
+        assertEquals(listOf(back), client.resumed, "in a new process nobody waits for the visit")
     }
 
     @Test
