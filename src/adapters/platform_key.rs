@@ -11,14 +11,17 @@ use zeroize::Zeroizing;
 use super::file_storage::FileStorage;
 use super::key_file::{self, Bytes, FORMAT, KeptKey, KeyFile};
 use super::sealing::{DataKey, DataKeys, KeyId, Sealed};
-use crate::ports::{KeyWrap, SecureStorage, StorageFailure};
+use crate::ports::{KeyWrap, StorageFailure};
 use crate::sync::lock;
 
 /// Storage in a directory, for a façade. Does no I/O before the first record is read or written.
 ///
 /// Records whose key is gone (an invalidated key, a backup that was restored on another phone) are `Lost`, and the next
 /// sign-in makes a new key.
-pub(crate) fn platform_key_storage(directory: PathBuf, wrap: Arc<dyn KeyWrap>) -> Arc<dyn SecureStorage> {
+pub(crate) fn platform_key_storage(
+    directory: PathBuf,
+    wrap: Arc<dyn KeyWrap>,
+) -> Arc<Sealed<FileStorage, Keys>> {
     let keys = Keys {
         files: FileStorage::new(directory.clone()),
         wrap,
@@ -29,7 +32,7 @@ pub(crate) fn platform_key_storage(directory: PathBuf, wrap: Arc<dyn KeyWrap>) -
 
 /// The data key, by way of the keystore.
 #[derive(Debug)]
-struct Keys {
+pub(crate) struct Keys {
     files: FileStorage,
     wrap: Arc<dyn KeyWrap>,
     known: Mutex<Option<Known>>,
@@ -57,6 +60,14 @@ impl Keys {
                 self.files.directory().display(),
                 key.name()
             ))),
+        }
+    }
+
+    /// As [`wrapped`](Keys::wrapped), for one who makes another in place of a damaged one.
+    fn wrapped_if_whole(&self) -> Result<Option<Vec<u8>>, StorageFailure> {
+        match self.wrapped() {
+            Err(StorageFailure::Lost(_)) => Ok(None),
+            wrapped => wrapped,
         }
     }
 
@@ -92,11 +103,7 @@ impl Keys {
             return Ok(key);
         }
         let writing = self.files.write()?;
-        let now = match self.wrapped() {
-            Ok(now) => now,
-            Err(StorageFailure::Lost(_)) => None,
-            Err(failure) => return Err(failure),
-        };
+        let now = self.wrapped_if_whole()?;
         if let Some(now) = now.filter(|now| Some(now.as_slice()) != lost) {
             drop(writing);
             return self.unwrap(now);
@@ -134,12 +141,7 @@ impl DataKeys for Keys {
     }
 
     fn sealing_key(&self) -> Result<Arc<DataKey>, StorageFailure> {
-        let wrapped = match self.wrapped() {
-            Ok(wrapped) => wrapped,
-            Err(StorageFailure::Lost(_)) => None,
-            Err(failure) => return Err(failure),
-        };
-        let Some(wrapped) = wrapped else {
+        let Some(wrapped) = self.wrapped_if_whole()? else {
             return self.make(None);
         };
         match self.unwrap(wrapped.clone()) {
@@ -166,7 +168,7 @@ mod tests {
 
     use super::*;
     use crate::adapters::key_file::KEY_FILE;
-    use crate::ports::{CommitOutcome, Generation, RecordKey, conformance};
+    use crate::ports::{CommitOutcome, Generation, RecordKey, SecureStorage as _, conformance};
 
     /// A keystore with one key that can be lost, locked, and counted.
     #[derive(Debug, Default)]
@@ -217,7 +219,7 @@ mod tests {
         }
     }
 
-    fn open(directory: &Path, keystore: &Arc<Keystore>) -> Arc<dyn SecureStorage> {
+    fn open(directory: &Path, keystore: &Arc<Keystore>) -> Arc<Sealed<FileStorage, Keys>> {
         // Made by the storage, for this user alone.
         platform_key_storage(
             directory.join("gatepass"),
@@ -238,35 +240,8 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_storage() {
-        #[derive(Debug)]
-        struct Dynamic(Arc<dyn SecureStorage>);
-        impl SecureStorage for Dynamic {
-            fn load(&self, key: &RecordKey) -> Result<Option<crate::ports::Stored>, StorageFailure> {
-                self.0.load(key)
-            }
-            fn commit(
-                &self,
-                key: &RecordKey,
-                expected: Generation,
-                bytes: &[u8],
-            ) -> Result<CommitOutcome, StorageFailure> {
-                self.0.commit(key, expected, bytes)
-            }
-            fn remove(&self, key: &RecordKey, expected: Generation) -> Result<CommitOutcome, StorageFailure> {
-                self.0.remove(key, expected)
-            }
-            fn list(&self, prefix: &str) -> Result<Vec<RecordKey>, StorageFailure> {
-                self.0.list(prefix)
-            }
-            fn reserve(&self, key: &RecordKey, bytes: usize) -> Result<(), StorageFailure> {
-                self.0.reserve(key, bytes)
-            }
-            fn place(&self) -> Option<String> {
-                self.0.place()
-            }
-        }
         let (directory, keystore) = (tempfile::tempdir().unwrap(), Arc::new(Keystore::default()));
-        conformance::storage(|| Arc::new(Dynamic(open(directory.path(), &keystore))));
+        conformance::storage(|| open(directory.path(), &keystore));
     }
 
     #[test]

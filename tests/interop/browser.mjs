@@ -1,8 +1,10 @@
 // The person: a real Chromium that reads the provider's pages, fills them in and follows its redirects.
 
+import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 
 import { chromium } from 'playwright-core';
 
@@ -88,4 +90,24 @@ async function redirected(page, act) {
   });
   await act();
   return (await arrival).url();
+}
+
+/** Reads what a program tells, a line of JSON each, to its end; `login` signs in when it asks for that. What it told. */
+export async function follow(t, child, context, login) {
+  t.after(() => child.kill('SIGKILL'));
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => { stderr += text; });
+  const code = new Promise((resolve) => { child.once('close', resolve); });
+  const events = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    const event = JSON.parse(line);
+    events.push(event);
+    if (event.event === 'authorization_url') {
+      const page = await openLogin(context, event.url);
+      await signIn(page, login);
+      await page.close();
+    }
+  }
+  assert.equal(await code, 0, `${JSON.stringify(events)}\n${stderr}`);
+  return events;
 }

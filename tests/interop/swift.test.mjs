@@ -6,10 +6,9 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 
-import { openLogin, signIn, startBrowser } from './browser.mjs';
+import { follow, startBrowser } from './browser.mjs';
 import { CLIENT_ID, startProvider } from './provider.mjs';
 
 // Its words as JSON: the program may be in a root of its own.
@@ -32,27 +31,12 @@ after(async () => {
 }, LIMIT);
 
 /** Runs the program to its end; `login` signs in when it asks for that. What it told. */
-async function run(t, folder, http, what, login) {
+function run(t, folder, http, what, login) {
   const [program, ...rest] = COMMAND;
   const child = spawn(program, [...rest, provider.issuer, CLIENT_ID, folder, http, what], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  t.after(() => child.kill('SIGKILL'));
-  let stderr = '';
-  child.stderr.setEncoding('utf8').on('data', (text) => { stderr += text; });
-  const code = new Promise((resolve) => { child.once('close', resolve); });
-  const events = [];
-  for await (const line of createInterface({ input: child.stdout })) {
-    const event = JSON.parse(line);
-    events.push(event);
-    if (event.event === 'authorization_url') {
-      const page = await openLogin(browser.context, event.url);
-      await signIn(page, login);
-      await page.close();
-    }
-  }
-  assert.equal(await code, 0, `${JSON.stringify(events)}\n${stderr}`);
-  return events;
+  return follow(t, child, browser.context, login);
 }
 
 // `url-session` too, by hand: with it the program stood still in two of fifty runs, between redirect and session. What Foundation

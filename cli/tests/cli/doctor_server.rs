@@ -204,29 +204,31 @@ fn a_clock_that_is_wrong() {
     }
 }
 
+const REDIRECT: &str = "com.example.app:/callback";
+/// What asks whether the server knows it.
+const REGISTRATION: [&str; 6] = [
+    "--issuer",
+    ISSUER,
+    "--client-id",
+    "my-app",
+    "--redirect",
+    REDIRECT,
+];
+
 #[test]
 fn na_16_whether_the_server_knows_the_redirect() {
     let web = Web::new();
     web.at(URL, with("pushed_authorization_request_endpoint", Value::Null));
-    let redirect = "com.example.app:/callback";
-    let arguments = [
-        "--issuer",
-        ISSUER,
-        "--client-id",
-        "my-app",
-        "--redirect",
-        redirect,
-    ];
     let code = |reply: Reply| {
         web.at(AUTHORIZE, reply);
-        let diagnosis: Diagnosis = web.doctor(&arguments);
+        let diagnosis: Diagnosis = web.doctor(&REGISTRATION);
         let code = diagnosis.findings.iter().find(|finding| {
             let code = finding["code"].as_str().unwrap();
             ["redirect_registered", "redirect_refused", "redirect_unknown"].contains(&code)
         });
         code.unwrap()["code"].as_str().unwrap().to_owned()
     };
-    let back = |query: &str| Reply::redirect(302, &format!("{redirect}?{query}"));
+    let back = |query: &str| Reply::redirect(302, &format!("{REDIRECT}?{query}"));
     assert_eq!(
         code(back("error=login_required&state=gatepass-doctor")),
         "redirect_registered"
@@ -254,7 +256,7 @@ fn na_16_whether_the_server_knows_the_redirect() {
         assert!(probe.contains(parameter), "{probe}");
     }
     let before = web.requests().len();
-    web.doctor(&[&arguments[..], &["--no-probe"]].concat());
+    web.doctor(&[&REGISTRATION[..], &["--no-probe"]].concat());
     assert_eq!(web.requests().len(), before + 1, "only the metadata");
 }
 
@@ -290,15 +292,6 @@ fn is_in_order(server: &TestServer) {
 fn pa_04_a_server_that_takes_pushed_requests_is_asked_by_one() {
     let web = Web::new();
     web.at(URL, with("require_pushed_authorization_requests", json!(true)));
-    let redirect = "com.example.app:/callback";
-    let arguments = [
-        "--issuer",
-        ISSUER,
-        "--client-id",
-        "my-app",
-        "--redirect",
-        redirect,
-    ];
     let urn = json!({ "request_uri": "urn:example:1", "expires_in": 60 }).to_string();
     let answer = |status: u16, body: &str| {
         Reply::Answer(
@@ -315,7 +308,7 @@ fn pa_04_a_server_that_takes_pushed_requests_is_asked_by_one() {
     };
     let back = Reply::redirect(
         302,
-        &format!("{redirect}?error=login_required&state=gatepass-doctor"),
+        &format!("{REDIRECT}?error=login_required&state=gatepass-doctor"),
     );
     let mut wrong = Vec::new();
     for (name, pushed, then, expected) in [
@@ -375,7 +368,7 @@ fn pa_04_a_server_that_takes_pushed_requests_is_asked_by_one() {
     ] {
         web.at("https://login.example.com/par", pushed);
         web.at(AUTHORIZE, then);
-        let diagnosis = web.doctor(&arguments);
+        let diagnosis = web.doctor(&REGISTRATION);
         let is_probe = |finding: &&Value| {
             finding["subject"]
                 .as_str()

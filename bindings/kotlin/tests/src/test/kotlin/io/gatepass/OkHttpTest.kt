@@ -4,14 +4,9 @@ package io.gatepass
 
 import com.sun.net.httpserver.HttpServer
 import io.gatepass.ffi.FfiHttpSuite
-import java.io.ByteArrayInputStream
 import java.net.InetSocketAddress
-import java.security.KeyStore
-import java.security.cert.CertificateFactory
 import java.util.concurrent.CopyOnWriteArrayList
 import javax.net.ssl.SSLContext
-import javax.net.ssl.TrustManagerFactory
-import javax.net.ssl.X509TrustManager
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitAll
@@ -155,13 +150,7 @@ class OkHttpTest {
     }
 
     private fun trusting(rootDer: ByteArray): OkHttpClient {
-        val root = CertificateFactory.getInstance("X.509").generateCertificate(ByteArrayInputStream(rootDer))
-        val store = KeyStore.getInstance(KeyStore.getDefaultType()).apply {
-            load(null)
-            setCertificateEntry("root", root)
-        }
-        val factory = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm()).apply { init(store) }
-        val trust = factory.trustManagers.single() as X509TrustManager
+        val trust = trustIn(rootDer)
         val context = SSLContext.getInstance("TLS").apply { init(null, arrayOf(trust), null) }
         return OkHttpClient.Builder().sslSocketFactory(context.socketFactory, trust).build()
     }

@@ -3,10 +3,15 @@
 package io.gatepass
 
 import io.gatepass.ffi.FfiTestServer
+import java.io.ByteArrayInputStream
 import java.net.HttpURLConnection
 import java.net.ServerSocket
 import java.net.URL
+import java.security.KeyStore
+import java.security.cert.CertificateFactory
 import java.util.concurrent.TimeUnit
+import javax.net.ssl.TrustManagerFactory
+import javax.net.ssl.X509TrustManager
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.withTimeout
@@ -92,3 +97,14 @@ suspend fun until(what: String, isSo: () -> Boolean) {
 
 /** An issuer that nobody answers for. */
 fun closedPort(): String = ServerSocket(0).use { "http://127.0.0.1:${it.localPort}" }
+
+/** Trusts this root certificate (DER), and no other. */
+fun trustIn(rootDer: ByteArray): X509TrustManager {
+    val root = CertificateFactory.getInstance("X.509").generateCertificate(ByteArrayInputStream(rootDer))
+    val store = KeyStore.getInstance(KeyStore.getDefaultType()).apply {
+        load(null)
+        setCertificateEntry("root", root)
+    }
+    val factory = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm()).apply { init(store) }
+    return factory.trustManagers.single() as X509TrustManager
+}

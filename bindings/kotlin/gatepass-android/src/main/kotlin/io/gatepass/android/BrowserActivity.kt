@@ -32,7 +32,7 @@ public class BrowserActivity : Activity() {
     override fun onNewIntent(intent: Intent) {
         super.onNewIntent(intent)
         if (intent.action == ACTION_CLOSE) {
-            // A redirect closes whatever visit there is, an end that was called off only its own.
+            // Without a name: what a process of before left open.
             val which = intent.getStringExtra(NAME)
             if (which == null || which == name) close()
             return
@@ -166,7 +166,7 @@ public class BrowserActivity : Activity() {
                 // A tab of a visit before is closed with this.
                 .addFlags(Intent.FLAG_ACTIVITY_CLEAR_TOP or Intent.FLAG_ACTIVITY_SINGLE_TOP)
 
-        /** Closes the browser over the activity, and the activity. Without a name: whatever visit it is. */
+        /** Closes the browser over the activity, and the activity. Without a name: of whatever visit, where nobody waits for one. */
         fun close(context: Context, name: String?): Intent =
             Intent(context, BrowserActivity::class.java)
                 .setAction(ACTION_CLOSE)

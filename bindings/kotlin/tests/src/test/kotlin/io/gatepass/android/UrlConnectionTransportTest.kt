@@ -8,14 +8,11 @@ import io.gatepass.HttpRequest
 import io.gatepass.Revocation
 import io.gatepass.World
 import io.gatepass.ffi.FfiHttpSuite
-import java.io.ByteArrayInputStream
+import io.gatepass.trustIn
 import java.io.File
 import java.net.InetSocketAddress
-import java.security.KeyStore
-import java.security.cert.CertificateFactory
 import javax.net.ssl.SSLContext
 import javax.net.ssl.SSLSocketFactory
-import javax.net.ssl.TrustManagerFactory
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
@@ -118,12 +115,6 @@ class UrlConnectionTransportTest {
     }
 
     private fun trusting(rootDer: ByteArray): SSLSocketFactory {
-        val root = CertificateFactory.getInstance("X.509").generateCertificate(ByteArrayInputStream(rootDer))
-        val store = KeyStore.getInstance(KeyStore.getDefaultType()).apply {
-            load(null)
-            setCertificateEntry("root", root)
-        }
-        val factory = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm()).apply { init(store) }
-        return SSLContext.getInstance("TLS").apply { init(null, factory.trustManagers, null) }.socketFactory
+        return SSLContext.getInstance("TLS").apply { init(null, arrayOf(trustIn(rootDer)), null) }.socketFactory
     }
 }
